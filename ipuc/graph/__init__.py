@@ -1,0 +1,1 @@
+"""The op-level graph: ONNX operators on values of known type and static shape."""

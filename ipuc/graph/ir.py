@@ -1,0 +1,125 @@
+"""The op graph: ONNX names, attributes and meaning; every type and shape known.
+
+SSA by name, as in ONNX: a value has one producer, and nodes stand in topological order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import InternalError
+from ipuc.types import TensorType
+
+#: What an ONNX attribute can hold once it has left protobuf.
+Attribute = int | float | str | bytes | list[int] | list[float] | list[str] | NDArray[Any]
+
+
+@dataclass(slots=True)
+class Node:
+    """One ONNX operator.
+
+    Attributes:
+        name: unique in the graph; the ONNX node's own name where it has one.
+        op: operator name, such as "Conv".
+        inputs: value names; "" stands for an optional input that is absent.
+        outputs: value names; "" stands for an optional output nobody wants.
+        attributes: only those that the file gives; op files know the defaults.
+        domain: "" for standard ONNX.
+        opset: operator set version of that domain which gives the node its meaning.
+        origins: the ONNX nodes that this one stands for (itself, and what was folded in).
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    domain: str = ""
+    opset: int = 0
+    origins: tuple[str, ...] = ()
+
+    def where(self) -> str:
+        """Say which node this is, for the `where` of an error."""
+        return f'{self.op} node "{self.name}"'
+
+
+@dataclass(slots=True)
+class Graph:
+    """A model ready for lowering.
+
+    Attributes:
+        name: the model's name (file stem).
+        inputs: names of the data inputs, in order (initializers are not inputs).
+        outputs: names of the graph outputs, in order; an output may be an input or a constant.
+        types: type of every value, constants included.
+        constants: arrays of the values known at compile time, in ONNX's own element types.
+        nodes: in topological order.
+        opset: version of the standard operator set.
+        metadata: the model's metadata_props.
+    """
+
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    types: dict[str, TensorType]
+    constants: dict[str, NDArray[Any]]
+    nodes: list[Node]
+    opset: int
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def producer(self, value: str) -> Node | None:
+        """Find the node that makes a value; None for an input or a constant."""
+        for node in self.nodes:
+            if value in node.outputs:
+                return node
+        return None
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Map every value to the nodes that read it, in order."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                if name:
+                    readers.setdefault(name, []).append(node)
+        return readers
+
+    def values(self) -> Iterator[str]:
+        """Every value that a node makes, in order."""
+        for node in self.nodes:
+            yield from (name for name in node.outputs if name)
+
+    def check(self) -> None:
+        """Hold the graph to its own rules.
+
+        Raises:
+            InternalError: a value used before it is made, made twice, or without a type.
+        """
+        known = {*self.inputs, *self.constants}
+        names: set[str] = set()
+        for node in self.nodes:
+            if node.name in names:
+                raise InternalError("two nodes have one name", where=node.where())
+            names.add(node.name)
+            for name in node.inputs:
+                if name and name not in known:
+                    raise InternalError(f'value "{name}" is used before it is made', where=node.where())
+            for name in node.outputs:
+                if name and name in known:
+                    raise InternalError(f'value "{name}" is made twice', where=node.where())
+                known.add(name)
+        for name in (*known, *self.outputs):
+            if name and name not in self.types:
+                raise InternalError(f'value "{name}" has no type')
+        for name, array in self.constants.items():
+            if self.types[name] != TensorType(array.dtype.name, array.shape):
+                raise InternalError(f'constant "{name}" does not have its declared type')
+
+
+def constant_type(array: NDArray[Any]) -> TensorType:
+    """Type of an array, as a graph records it."""
+    return TensorType(np.asarray(array).dtype.name, np.asarray(array).shape)
