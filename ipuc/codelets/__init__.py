@@ -1,0 +1,1 @@
+"""Vertex types: one file each, with fields, batched meaning and cycle formula."""

@@ -1,0 +1,200 @@
+"""What a codelet is: named fields, a batched meaning in NumPy, and a cycle formula.
+
+A codelet is a frozen dataclass in a file of its own; its dataclass fields are Poplar's template
+parameters. Defining the class registers it by name, so a saved program finds it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import ProgramError, nearest
+from ipuc.target import Target
+from ipuc.types import Shape
+
+Array = NDArray[Any]
+#: A number or a column of numbers: formulas serve the profile (one vertex) and the planner
+#: (a table of candidates) alike.
+Number = Any
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One connectable member of a codelet.
+
+    Attributes:
+        name: the field's name.
+        reads: the vertex reads it.
+        writes: the vertex writes it.
+        list_axes: leading window axes that number the entries of a list field; 0 for a vector.
+    """
+
+    name: str
+    reads: bool
+    writes: bool
+    list_axes: int = 0
+
+
+def In(name: str, list_axes: int = 0) -> FieldSpec:  # noqa: N802  (Poplar's word)
+    """Declare a field that the vertex only reads."""
+    return FieldSpec(name, reads=True, writes=False, list_axes=list_axes)
+
+
+def Out(name: str, list_axes: int = 0) -> FieldSpec:  # noqa: N802  (Poplar's word)
+    """Declare a field that the vertex only writes; all of it."""
+    return FieldSpec(name, reads=False, writes=True, list_axes=list_axes)
+
+
+def InOut(name: str, list_axes: int = 0) -> FieldSpec:  # noqa: N802  (Poplar's word)
+    """Declare a field that the vertex reads and then writes; all of it."""
+    return FieldSpec(name, reads=True, writes=True, list_axes=list_axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batched call of `Codelet.compute` is about.
+
+    Attributes:
+        grid: shape of the family's grid; operands are shaped [*grid, *window].
+        windows: shape of one vertex's window, by field name.
+    """
+
+    grid: Shape
+    windows: Mapping[str, Shape]
+
+    @property
+    def axes(self) -> int:
+        """Number of leading grid axes of every operand."""
+        return len(self.grid)
+
+    def full(self, name: str) -> Shape:
+        """Shape [*grid, *window] of a field."""
+        return (*self.grid, *self.windows[name])
+
+
+_REGISTRY: dict[str, type[Codelet]] = {}
+
+
+class Codelet(ABC):
+    """A vertex type.
+
+    Subclasses are frozen dataclasses with the class attributes `name` and `fields`. `name` is
+    Poplar's spelling (ConvPartialnx1, ReduceAdd); two codelets may not share one.
+    """
+
+    name: ClassVar[str]
+    fields: ClassVar[tuple[FieldSpec, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Register the codelet, so that saved programs can name it."""
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            _REGISTRY[cls.name] = cls
+
+    @abstractmethod
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Run all vertices of a family at once.
+
+        Args:
+            batch: grid and window shapes.
+            **operands: every field that is read, shaped [*grid, *window]; axes on which an
+                operand is shared have stride 0. Half operands arrive as float32.
+
+        Returns:
+            Every field that is written, shaped [*grid, *window] (or broadcastable to it).
+        """
+
+    @abstractmethod
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Tile cycles of one vertex, all six workers included; a sum over a tile's vertices.
+
+        Args:
+            target: the machine.
+            windows: shape of each field's window; entries may be arrays (planner columns).
+            itemsize: bytes of one data element.
+        """
+
+    def edges(self, windows: Mapping[str, Shape]) -> int:
+        """Poplar's edges of one vertex: one per vector field, one per entry of a list field."""
+        return sum(math.prod(windows[spec.name][: spec.list_axes]) for spec in self.fields)
+
+    def flops(self, windows: Mapping[str, Shape]) -> int:
+        """Floating point operations of one vertex (a multiply-add is two)."""
+        del windows
+        return 0
+
+    def parameters(self) -> dict[str, Any]:
+        """Template parameters, as JSON values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def spec(cls, name: str) -> FieldSpec:
+        """Find a field by name."""
+        for spec in cls.fields:
+            if spec.name == name:
+                return spec
+        raise ProgramError(
+            f'codelet {cls.name} has no field "{name}"',
+            fix=nearest(name, [spec.name for spec in cls.fields]),
+        )
+
+
+def registered() -> dict[str, type[Codelet]]:
+    """Every codelet by name, ours discovered, a user's once their module is imported."""
+    package = importlib.import_module("ipuc.codelets")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ipuc.codelets.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def tupled(value: Any) -> Any:
+    """Turn the lists of JSON back into the tuples of template parameters."""
+    return tuple(tupled(item) for item in value) if isinstance(value, list) else value
+
+
+def restore(name: str, parameters: Mapping[str, Any]) -> Codelet:
+    """Make the codelet that a saved program names.
+
+    Raises:
+        ProgramError: no such codelet, or parameters it does not take.
+    """
+    known = registered()
+    if name not in known:
+        raise ProgramError(
+            f'no codelet is called "{name}"',
+            fix=f"import the Python file that defines it first, or {nearest(name, known)}",
+        )
+    try:
+        return known[name](**{key: tupled(value) for key, value in parameters.items()})
+    except TypeError as error:
+        raise ProgramError(f"codelet {name} does not take these parameters: {error}") from None
+
+
+def ceil_div(a: Number, b: Number) -> Number:
+    """ceil(a / b) for whole numbers and columns of them."""
+    return -(-a // b)
+
+
+def elements(window: tuple[Number, ...]) -> Number:
+    """Product of a window's extents; works on planner columns too."""
+    product: Number = 1
+    for extent in window:
+        product = product * extent
+    return product
+
+
+def maximum(a: Number, b: Number) -> Number:
+    """Larger of two numbers or columns, as Python ints where both are."""
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else np.maximum(a, b)

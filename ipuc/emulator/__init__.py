@@ -1,0 +1,1 @@
+"""Runs programs in NumPy. Knows programs and codelets, never operators: an independent witness."""

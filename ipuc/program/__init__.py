@@ -1,0 +1,1 @@
+"""The tile program: variables on tiles, vertex families, compute sets and steps."""

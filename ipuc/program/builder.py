@@ -1,0 +1,382 @@
+"""Build programs as with Poplar's Graph: variables, mappings, vertices, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence as Items
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.codelets.define import Codelet
+from ipuc.errors import ProgramError, ShapeError
+from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, separable
+from ipuc.program.mapping import map_by_use
+from ipuc.program.program import Layer, Program
+from ipuc.program.steps import (
+    Call,
+    ComputeSet,
+    Copy,
+    Execute,
+    If,
+    Move,
+    Repeat,
+    Sequence,
+    Step,
+    StreamIn,
+    StreamOut,
+    Sweep,
+)
+from ipuc.program.tensor import Fill, Tensor, View, boxes, coalesce, of_variable
+from ipuc.program.variables import TileMapping, Variable, linear_mapping
+from ipuc.program.verify import verify
+from ipuc.target import Target
+from ipuc.types import Ints, Shape, TensorType, device_dtype, to_device
+
+
+@dataclass(slots=True)
+class ComputeSetBuilder:
+    """A compute set being filled.
+
+    Attributes:
+        name: for reports and errors.
+        families: what has been added.
+    """
+
+    name: str
+    origins: tuple[Origin, ...]
+    families: list[VertexFamily] = field(default_factory=list)
+
+    def add(self, codelet: Codelet, tile: IndexMap | Items[int], **fields: Access) -> VertexFamily:
+        """Add vertices of one codelet.
+
+        Args:
+            codelet: the vertex type.
+            tile: tile of every vertex; a plain list is one grid axis.
+            **fields: an access for every field of the codelet, all on one grid.
+
+        Raises:
+            ProgramError: a field is missing or unknown, or grids differ.
+        """
+        where = tile if isinstance(tile, IndexMap) else separable(0, list(tile))
+        family = VertexFamily(codelet, where.grid, where, fields, self.origins)
+        self.families.append(family)
+        return family
+
+
+class Builder:
+    """Author of a program.
+
+    Args:
+        target: the machine to build for.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.variables: list[Variable] = []
+        self.constants: dict[int, NDArray[Any]] = {}
+        self.functions: dict[str, Sequence] = {}
+        self.inputs: dict[str, TensorType] = {}
+        self.outputs: dict[str, TensorType] = {}
+        self.values: dict[str, Tensor] = {}
+        self.layers: list[Layer] = []
+        self.metadata: dict[str, Any] = {}
+        self.layer = ""
+        self.layer_pass = "forward"  # noqa: S105  (a pass of the training graph, no secret)
+        self._steps: list[Step] = []
+
+    # -- variables ---------------------------------------------------------------------------
+
+    def variable(self, name: str, dtype: str, shape: Shape) -> Tensor:
+        """Add a variable that somebody maps later, and view the whole of it.
+
+        Raises:
+            ShapeError: tiles carry no such element type.
+        """
+        device = device_dtype(dtype, name)
+        variable = Variable(len(self.variables), name, device, tuple(shape), origin=self.layer)
+        self.variables.append(variable)
+        return of_variable(variable)
+
+    def constant(self, name: str, array: NDArray[Any]) -> Tensor:
+        """Add a variable with initial contents; 64-bit integers become 32-bit.
+
+        Raises:
+            ValueRangeError: an integer does not fit 32 bits.
+        """
+        values = to_device(np.asarray(array), name)
+        tensor = self.variable(name, values.dtype.name, values.shape)
+        self.constants[len(self.variables) - 1] = np.ascontiguousarray(values).reshape(-1)
+        return tensor
+
+    def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
+        """Add a variable that the host writes at this point of the program."""
+        tensor = self.variable(name, dtype, shape)
+        self.inputs[name] = TensorType(dtype, tuple(shape))
+        self._steps.append(StreamIn(name, len(self.variables) - 1, tuple(shape)))
+        return tensor
+
+    def output(self, name: str, tensor: Tensor, dtype: str | None = None) -> None:
+        """Let the host read a tensor at this point of the program."""
+        self.outputs[name] = TensorType(dtype or tensor.dtype, tensor.shape)
+        self._steps.append(StreamOut(name, tensor))
+
+    # -- tile mapping ------------------------------------------------------------------------
+
+    def _whole(self, tensor: Tensor) -> Variable:
+        view = tensor.view()
+        if view is None or self.variables[view.variable].size != tensor.size:
+            raise ProgramError(
+                "only a whole variable can be mapped", fix="map it before viewing it"
+            )
+        return self.variables[view.variable]
+
+    def map(self, tensor: Tensor, starts: Items[int], tiles: Items[int]) -> None:
+        """Map a variable: interval i begins at starts[i] and lives on tiles[i]."""
+        variable = self._whole(tensor)
+        variable.mapping = TileMapping(np.asarray(starts, np.int64), np.asarray(tiles, np.int64))
+
+    def map_linear(self, tensor: Tensor, grain: int = 1, first_tile: int = 0) -> None:
+        """Spread a variable over the tiles in order."""
+        variable = self._whole(tensor)
+        variable.mapping = linear_mapping(
+            variable.size, self.target.tiles - first_tile, grain, variable.itemsize, first_tile
+        )
+
+    # -- fields ------------------------------------------------------------------------------
+
+    def field(
+        self,
+        tensor: Tensor,
+        tables: Items[Items[int] | Ints],
+        shape: Shape,
+        strides: Items[int] | None = None,
+    ) -> Access:
+        """Connect windows of a tensor: the general form.
+
+        Args:
+            tensor: one strided view.
+            tables: per grid axis, the element offset that each position adds.
+            shape: window extents.
+            strides: window strides in elements; row-major within the window if None.
+        """
+        view = self.one_view(tensor)
+        if strides is None:
+            strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+        offset = separable(view.offset, *[np.asarray(t, np.int64) for t in tables])
+        return Access(view.variable, offset, tuple(shape), tuple(strides))
+
+    def blocks(self, tensor: Tensor, parts: Items[int]) -> Access:
+        """Connect equal blocks: axis i is cut into parts[i], one grid axis for each axis.
+
+        Raises:
+            ShapeError: an extent is not a multiple of its parts (use `split_axis`, which gives a
+                family for each size).
+        """
+        view = self.one_view(tensor)
+        tables, shape, strides = [], [], []
+        for axis, extent, count in zip(view.axes, tensor.shape, parts, strict=True):
+            if extent % count:
+                raise ShapeError(
+                    f"{extent} elements do not split into {count} equal parts",
+                    fix="use split_axis and add one family for each size of part",
+                )
+            factors = coalesce(axis) or ((1, 0),)
+            if len(factors) != 1:
+                raise ShapeError("this axis is not one run", fix="materialise the tensor first")
+            size = extent // count
+            tables.append(np.arange(count) * size * factors[0][1])
+            shape.append(size)
+            strides.append(factors[0][1])
+        return Access(view.variable, separable(view.offset, *tables), tuple(shape), tuple(strides))
+
+    @staticmethod
+    def one_view(tensor: Tensor) -> View:
+        """The only view of a tensor.
+
+        Raises:
+            ProgramError: the tensor joins several variables or holds a constant fill.
+        """
+        view = tensor.view()
+        if view is None:
+            raise ProgramError(
+                f"a tensor of {len(tensor.pieces)} pieces cannot be one field",
+                fix="materialise it (Builder.copy), or add a family for each piece",
+            )
+        return view
+
+    # -- steps -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _collect(self) -> Iterator[list[Step]]:
+        outer, self._steps = self._steps, []
+        try:
+            yield self._steps
+        finally:
+            self._steps = outer
+
+    @contextmanager
+    def compute_set(self, name: str, *, sweep: bool = False) -> Iterator[ComputeSetBuilder]:
+        """Fill a compute set; it is executed where the `with` block stands.
+
+        Args:
+            name: for reports and errors.
+            sweep: run the positions of the first grid axis one after another.
+        """
+        making = ComputeSetBuilder(name, (Origin(self.layer, self.layer_pass),))
+        yield making
+        made = ComputeSet(name, tuple(making.families))
+        if made.families:
+            self._steps.append(Sweep(made) if sweep else Execute(made))
+
+    @contextmanager
+    def repeat(self, count: int) -> Iterator[None]:
+        """Repeat the steps of the `with` block."""
+        with self._collect() as steps:
+            yield
+        self._steps.append(Repeat(count, Sequence(tuple(steps))))
+
+    @contextmanager
+    def function(self, name: str) -> Iterator[None]:
+        """Define a function from the steps of the `with` block; `call` runs it."""
+        with self._collect() as steps:
+            yield
+        self.functions[name] = Sequence(tuple(steps))
+
+    def call(self, name: str) -> None:
+        """Run a function defined before."""
+        if name not in self.functions:
+            raise ProgramError(f'no function is called "{name}"', fix="define it first")
+        self._steps.append(Call(name))
+
+    def branch(self, condition: Tensor, then: str, otherwise: str) -> None:
+        """Run one of two functions, by a bool or int32 element."""
+        for name in (then, otherwise):
+            if name not in self.functions:
+                raise ProgramError(f'no function is called "{name}"', fix="define it first")
+        view = self.one_view(condition)
+        self._steps.append(If(view.variable, Call(then), Call(otherwise)))
+
+    def copy_into(self, destination: Tensor, source: Tensor, name: str = "copy") -> None:
+        """Copy a tensor onto another of the same shape, piece by piece."""
+        if destination.shape != source.shape:
+            raise ShapeError(f"cannot copy {source.shape} onto {destination.shape}")
+        moves: list[Move] = []
+        for _, shape, (into, out_of) in boxes([destination, source]):
+            if not isinstance(into, View):
+                raise ProgramError("a constant fill cannot be written")
+            factors = common_factors([into, out_of])
+            extents = tuple(n for n, _ in factors)
+            target = _point(into, extents, [s[0] for _, s in factors])
+            if isinstance(out_of, Fill):
+                moves.append(Move(target, None, out_of.value))
+            else:
+                moves.append(Move(target, _point(out_of, extents, [s[1] for _, s in factors])))
+            del shape
+        if moves:
+            self._steps.append(Copy(name, tuple(moves), self.layer))
+
+    def copy(self, tensor: Tensor, name: str = "copy") -> Tensor:
+        """Copy a tensor into a new row-major variable (a charged step) and view that."""
+        made = self.variable(name, tensor.dtype, tensor.shape)
+        self.copy_into(made, tensor, name)
+        return made
+
+    def reshape(self, tensor: Tensor, shape: Shape, name: str = "reshape") -> Tensor:
+        """View a tensor under another shape, through a copy only where no view can."""
+        made = tensor.reshape(shape)
+        if made is None:
+            made = self.copy(tensor, name).reshape(shape)
+        assert made is not None
+        return made
+
+    def solid(self, tensor: Tensor, name: str = "copy") -> Tensor:
+        """Give the tensor as one strided view with one factor per axis, copied if need be."""
+        view = tensor.view()
+        if view is not None and all(len(coalesce(axis)) <= 1 for axis in view.axes):
+            axes = tuple(coalesce(axis) or ((1, 0),) for axis in view.axes)
+            return replace(
+                tensor, pieces=(replace(tensor.pieces[0], source=replace(view, axes=axes)),)
+            )
+        return self.copy(tensor, name)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def map_rest(self) -> None:
+        """Map every variable that is not mapped yet by its use (what lowering does)."""
+        program = self._program()
+        map_by_use(self.variables, list(program.families()), self.target.tiles)
+
+    def _program(self) -> Program:
+        return Program(
+            self.target,
+            self.variables,
+            self.constants,
+            Sequence(tuple(self._steps)),
+            dict(self.functions),
+            dict(self.inputs),
+            dict(self.outputs),
+            dict(self.values),
+            list(self.layers),
+            dict(self.metadata),
+        )
+
+    def build(self) -> Program:
+        """Finish: the program, held to Poplar's rules.
+
+        Raises:
+            ProgramError: a rule is broken.
+        """
+        program = self._program()
+        verify(program)
+        return program
+
+
+def common_factors(sources: Items[View | Fill]) -> list[tuple[int, list[int]]]:
+    """Refine the factors of several boxes of one shape to common ones: (extent, strides).
+
+    Neighbouring factors that are one run in every source are merged. A fill has stride 0.
+    """
+    factors: list[tuple[int, list[int]]] = []
+    for axis in range(len(sources[0].shape)):
+        stacks = [
+            list(s.axes[axis]) if isinstance(s, View) else [(s.shape[axis], 0)] for s in sources
+        ]
+        stacks = [list(coalesce(tuple(stack))) for stack in stacks]
+        inner: list[tuple[int, list[int]]] = []
+        while any(stacks):
+            extent = _common_extent(stacks)
+            strides = []
+            for stack in stacks:
+                n, stride = stack.pop()
+                strides.append(stride)
+                if n != extent:
+                    stack.append((n // extent, stride * extent))
+            inner.append((extent, strides))
+        factors += reversed(inner)
+    merged: list[tuple[int, list[int]]] = []
+    for extent, strides in factors:
+        if merged and all(
+            outer == extent * stride for outer, stride in zip(merged[-1][1], strides, strict=True)
+        ):
+            merged[-1] = (merged[-1][0] * extent, strides)
+        else:
+            merged.append((extent, strides))
+    return merged
+
+
+def _common_extent(stacks: list[list[tuple[int, int]]]) -> int:
+    extent = min(stack[-1][0] for stack in stacks)
+    if any(stack[-1][0] % extent for stack in stacks):
+        raise ProgramError(
+            "two tensors cut an axis at places that do not divide each other",
+            fix="materialise one of them (Builder.copy)",
+        )
+    return extent
+
+
+def _point(view: View, shape: Shape, strides: Items[int]) -> Access:
+    return Access(view.variable, IndexMap(view.offset), tuple(shape), tuple(strides))

@@ -1,0 +1,74 @@
+"""Map variables by use: an element lives where it is made, or else where it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.program.family import Access, VertexFamily
+from ipuc.program.operand import scatter
+from ipuc.program.variables import TileMapping, Variable, linear_mapping
+
+Tiles = NDArray[np.int32]
+
+
+def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], tiles: int) -> None:
+    """Map every unmapped variable.
+
+    An element that a vertex writes lives on the tile of the first vertex that does. Any other
+    element (weights, inputs, copies) lives on one of the tiles that read it first, spread evenly
+    over those that share it, so that 1/sharers of it is local everywhere (lowering.md section 4).
+    What nobody touches is spread in order.
+    """
+    wanted = {variable.id: variable for variable in variables if variable.mapping is None}
+    writers: dict[int, list[tuple[VertexFamily, Access]]] = {}
+    readers: dict[int, list[tuple[VertexFamily, Access]]] = {}
+    for family in families:
+        for spec in family.codelet.fields:
+            access = family.fields[spec.name]
+            if access.variable in wanted:
+                users = writers if spec.writes else readers
+                users.setdefault(access.variable, []).append((family, access))
+    for id_, variable in wanted.items():
+        owner = np.full(variable.size, -1, np.int32)
+        for family, access in reversed(readers.get(id_, [])):
+            _spread(owner, family, access)
+        for family, access in reversed(writers.get(id_, [])):
+            window = (1,) * len(access.shape)
+            scatter(access, owner, family.tile.dense().reshape(*family.grid, *window))
+        variable.mapping = _encode(owner, variable, tiles)
+
+
+def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
+    """Give each element of a window to one of the vertices that share it, in equal runs."""
+    shared = access.offset.shared_axes()
+    dense = family.tile.dense()
+    order = [a for a, s in enumerate(shared) if not s] + [a for a, s in enumerate(shared) if s]
+    own = [n for n, s in zip(family.grid, shared, strict=True) if not s]
+    by_sharer = np.transpose(dense, order).reshape(*own, -1)
+    size = int(np.prod(access.shape))
+    sharer = np.arange(size, dtype=np.int64) * by_sharer.shape[-1] // max(size, 1)
+    tile = by_sharer[..., sharer].reshape(*own, *access.shape)
+    grid = [1 if s else n for n, s in zip(family.grid, shared, strict=True)]
+    first = access
+    for axis, is_shared in enumerate(shared):
+        if is_shared:
+            first = first.slice(axis, 0)
+    scatter(first, owner, tile.reshape(*grid, *access.shape))
+
+
+def _encode(owner: Tiles, variable: Variable, tiles: int) -> TileMapping:
+    untouched = np.flatnonzero(owner < 0)
+    if len(untouched) == variable.size:
+        grain = max(1, 8 // variable.itemsize)
+        return linear_mapping(variable.size, tiles, grain, variable.itemsize)
+    if len(untouched):
+        # A hole joins the interval before it; a hole at the begin joins the first one.
+        known = np.where(owner >= 0, np.arange(variable.size), 0)
+        np.maximum.accumulate(known, out=known)
+        owner = owner[known]
+        owner[: np.argmax(owner >= 0)] = owner[np.argmax(owner >= 0)]
+    starts = np.flatnonzero(np.diff(owner, prepend=-1)).astype(np.int64)
+    return TileMapping(starts, owner[starts].astype(np.int64))

@@ -1,0 +1,91 @@
+"""Reach the elements of a whole family at once, as one NumPy array over a flat buffer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.program.family import Access
+from ipuc.types import Ints
+
+Array = NDArray[Any]
+
+
+def gather(access: Access, flat: Array) -> Array:
+    """Read a field of every vertex: [*grid, *window].
+
+    A view of `flat` where every table is an arithmetic progression, else a copy. Axes on which
+    the field is shared have stride 0.
+
+    Raises:
+        ValueError: a window leaves the buffer (the verifier says so in better words).
+    """
+    view, index = _view(access, flat)
+    if not index:
+        return view
+    axes = tuple(index)
+    picked = np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())]
+    return np.moveaxis(picked, range(len(axes)), axes)
+
+
+def scatter(access: Access, flat: Array, values: Array) -> None:
+    """Write a field of every vertex; `values` broadcasts to [*grid, *window]."""
+    view, index = _view(access, flat)
+    if not index:
+        view[...] = values
+        return
+    axes = tuple(index)
+    shape = (*access.offset.grid, *access.shape)
+    if access.offset.explicit is not None:
+        shape = (math.prod(access.offset.grid), *access.shape)
+        values = np.broadcast_to(values, (*access.offset.grid, *access.shape)).reshape(shape)
+    moved = np.moveaxis(np.broadcast_to(values, shape), axes, range(len(axes)))
+    np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())] = moved
+
+
+def _view(access: Access, flat: Array) -> tuple[Array, dict[int, Ints]]:
+    """A strided view, and for each irregular axis the positions to pick from it."""
+    size = flat.itemsize
+    window = [s * size for s in access.strides]
+    if access.offset.explicit is not None:
+        low, high = access.offset.bounds()
+        offsets = access.offset.explicit.reshape(-1) + (access.offset.base - low)
+        view = np.ndarray(
+            (high - low + 1, *access.shape), flat.dtype, flat, low * size, (size, *window)
+        )
+        return view, {0: offsets}
+    shape: list[int] = []
+    strides: list[int] = []
+    index: dict[int, Ints] = {}
+    base = access.offset.base
+    for axis, table in enumerate(access.offset.tables):
+        first, step, positions = _progression(table)
+        base += first
+        shape.append(len(table))
+        strides.append(step * size)
+        if positions is not None:
+            index[axis] = positions
+            shape[-1] = int(positions.max()) + 1
+    full = (*shape, *access.shape)
+    return np.ndarray(full, flat.dtype, flat, base * size, (*strides, *window)), index
+
+
+def _progression(table: Ints) -> tuple[int, int, Ints | None]:
+    """First value and step of a table; positions in units of the step if it is irregular."""
+    if len(table) == 1:
+        return int(table[0]), 0, None
+    steps = np.diff(table)
+    if (steps == steps[0]).all():
+        return int(table[0]), int(steps[0]), None
+    low = int(table.min())
+    step = int(np.gcd.reduce(table - low))
+    return low, step, (table - low) // step
+
+
+def gather_grid(access: Access, flat: Array) -> Array:
+    """`gather`, with the grid of an explicit offset array restored."""
+    picked = gather(access, flat)
+    return picked.reshape(*access.offset.grid, *access.shape)

@@ -1,0 +1,93 @@
+"""The record of a whole program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ipuc.program.family import VertexFamily
+from ipuc.program.steps import Call, ComputeSet, Copy, Execute, Sequence, Step, Sweep, walk
+from ipuc.program.tensor import Tensor
+from ipuc.program.variables import Variable
+from ipuc.target import Target
+from ipuc.types import TensorType
+
+
+@dataclass(slots=True)
+class Layer:
+    """One layer of the model, for reports.
+
+    Attributes:
+        name: readable and unique; families name it in their origins.
+        op: ONNX operator.
+        nodes: ONNX nodes folded into it.
+        outputs: values it makes.
+        plan: the chosen plan and the runners-up, itemised, as JSON; empty if there was no choice.
+    """
+
+    name: str
+    op: str
+    nodes: tuple[str, ...]
+    outputs: tuple[str, ...]
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Program:
+    """What a compile makes, and all that run, render and profile read.
+
+    Attributes:
+        target: the machine.
+        variables: by id.
+        constants: initial contents of variables, flat: id -> array[size].
+        main: the steps.
+        functions: bodies that `Call` steps name.
+        inputs: ONNX types of the arrays the host gives, by name, in order.
+        outputs: ONNX types of the arrays the host gets, by name, in order.
+        values: where each graph value lies once its layer has run.
+        layers: in program order.
+        metadata: model name and digest, granularity, precision, options: JSON values.
+        graph_text: the op graph as JSON, for readers of the file; empty if built by hand.
+    """
+
+    target: Target
+    variables: list[Variable]
+    constants: dict[int, NDArray[Any]]
+    main: Sequence
+    functions: dict[str, Sequence] = field(default_factory=dict)
+    inputs: dict[str, TensorType] = field(default_factory=dict)
+    outputs: dict[str, TensorType] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    graph_text: str = ""
+
+    def bodies(self) -> Iterator[Step]:
+        """Every step of the main program and of every function, each once."""
+        yield from walk(self.main)
+        for body in self.functions.values():
+            yield from walk(body)
+
+    def compute_sets(self) -> list[ComputeSet]:
+        """Every compute set once, in program order; a sweep's counts as one."""
+        found: dict[int, ComputeSet] = {}
+        for step in self.bodies():
+            if isinstance(step, Execute | Sweep):
+                found.setdefault(id(step.compute_set), step.compute_set)
+        return list(found.values())
+
+    def copies(self) -> list[Copy]:
+        """Every copy step once, in program order."""
+        return [step for step in self.bodies() if isinstance(step, Copy)]
+
+    def families(self) -> Iterator[VertexFamily]:
+        """Every vertex family once."""
+        for compute_set in self.compute_sets():
+            yield from compute_set.families
+
+    def calls(self) -> list[str]:
+        """Names of functions in call order."""
+        return [step.function for step in self.bodies() if isinstance(step, Call)]

@@ -1,0 +1,76 @@
+"""The record of one machine: every number that planning, emulation and reports use."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+#: Where each field's figures come from, for `ipuc targets`.
+SOURCES: dict[str, str] = {
+    "tiles": "GC2: TensorFlow port manual; GC200: Poplar tutorial 4; Bow: Bow-2000 datasheet",
+    "worker_contexts": "all generations: six worker contexts and one supervisor",
+    "tile_memory_bytes": "GC2: 256 KiB (PopLibs 2017); others: 624 KiB (Poplar's error text)",
+    "clock_hz": "GC2: TensorFlow port manual; GC200: Poplar tutorial 6; Bow: Poplar report",
+    "exchange_bytes_per_cycle": "4 B received and 4 B sent per tile and cycle (PopLibs 2017)",
+    "tiles_per_exchange_bus": "pairs of neighbours share a bus (Poplar: tilesPerSharedExchangeBus)",
+    "sync_cycles": "default within the published bound of 126 cycles for an on-chip barrier",
+    "data_path_bits": "64-bit datapath of a worker (PopLibs)",
+    "conv_units_float16": "AMP units, half in and half out (PopLibs)",
+    "conv_units_float32": "AMP units, float in and float out (PopLibs)",
+    "conv_units_mixed": "AMP units, half in and float out; 8 also on GC200 (calibration rows)",
+    "coefficient_load_bytes_per_cycle": "64-bit AMP weight loads (PopLibs default)",
+    "memory_element_bytes": "one bank of tile memory (PopLibs)",
+    "repeat_limit": "12-bit count of the repeat instruction",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One machine. Counts are per IPU; sources stand in `SOURCES`.
+
+    Attributes:
+        name: catalogue name, with overrides appended.
+        tiles: tiles on the chip.
+        worker_contexts: workers that share a tile's issue slots.
+        tile_memory_bytes: SRAM of one tile.
+        clock_hz: tile clock.
+        exchange_bytes_per_cycle: bytes a tile receives (and sends) in a cycle.
+        tiles_per_exchange_bus: neighbours that share a bus and may receive the same data.
+        sync_cycles: one on-chip barrier.
+        data_path_bits: width of a worker's vector load.
+        conv_units_float16: AMP units for half in, half out.
+        conv_units_float32: AMP units for float in, float out.
+        conv_units_mixed: AMP units for half in, float out.
+        coefficient_load_bytes_per_cycle: AMP weight load rate.
+        memory_element_bytes: size of a memory bank.
+        repeat_limit: most iterations of the zero-overhead loop.
+    """
+
+    name: str
+    tiles: int
+    worker_contexts: int
+    tile_memory_bytes: int
+    clock_hz: int
+    exchange_bytes_per_cycle: int = 4
+    tiles_per_exchange_bus: int = 2
+    sync_cycles: int = 100
+    data_path_bits: int = 64
+    conv_units_float16: int = 16
+    conv_units_float32: int = 8
+    conv_units_mixed: int = 8
+    coefficient_load_bytes_per_cycle: int = 8
+    memory_element_bytes: int = 16384
+    repeat_limit: int = 4095
+
+    @property
+    def memory_bytes(self) -> int:
+        """SRAM of the whole chip."""
+        return self.tiles * self.tile_memory_bytes
+
+    def vector_width(self, itemsize: int) -> int:
+        """Elements in one 64-bit access: 2 for float32, 4 for float16."""
+        return max(1, self.data_path_bits // (8 * itemsize))
+
+    def fields(self) -> dict[str, int | str]:
+        """Every number by name, for printing and saving."""
+        return dataclasses.asdict(self)
