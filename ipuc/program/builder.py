@@ -85,7 +85,7 @@ class Builder:
         self.layers: list[Layer] = []
         self.metadata: dict[str, Any] = {}
         self.layer = ""
-        self.layer_pass = "forward"  # noqa: S105  (a pass of the training graph, no secret)
+        self.layer_pass = "forward"
         self._steps: list[Step] = []
 
     # -- variables ---------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Pictures of a program: data (scene), then geometry (place), then pixels (paint)."""

@@ -1,0 +1,100 @@
+"""One coarse level: all nodes of one (cell, layer pass, tile) as one.
+
+The compiler knows these clusters, so nothing is searched. Springs are linear and charges add, so
+the coarse graph is exact as long as a cluster moves as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.render.place.forces import Forces, Parameters
+from ipuc.render.place.springs import Springs
+from ipuc.render.scene import Scene
+
+Int32s = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+#: Bits of the packed cluster key: layer pass and tile below the cell.
+_TILE_BITS, _LAYER_BITS = 24, 18
+
+#: Edges handled at once while clusters are joined: bounds the memory of the packed pairs.
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """k clusters of n nodes.
+
+    Attributes:
+        cluster: [n] cluster of every node.
+        group: [k] bound cell of every cluster, or the sea.
+        charge: [k] charges, summed.
+        springs: the springs between clusters, added up.
+    """
+
+    cluster: Int32s
+    group: Int32s
+    charge: Floats
+    springs: Springs
+
+    @property
+    def clusters(self) -> int:
+        """Number of clusters."""
+        return int(self.group.size)
+
+
+def coarsen(scene: Scene, forces: Forces, parameters: Parameters) -> Coarse:
+    """Gather the nodes of bound cells by layer pass and tile, and the sea by component."""
+    key = forces.group.astype(np.int64) << (_TILE_BITS + _LAYER_BITS)
+    sea = forces.group == forces.bound
+    inside = (scene.layer.astype(np.int64) << _TILE_BITS) | scene.tile
+    key |= np.where(sea, scene.cell, inside)
+    _, first, cluster = np.unique(key, return_index=True, return_inverse=True)
+    cluster = cluster.astype(np.int32)
+    charge = np.bincount(cluster, weights=forces.charge).astype(np.float32)
+    a, b, weight = _join(scene, forces, cluster, parameters.between_cells)
+    springs = Springs(first.size, a, b, edge_weight=weight)
+    return Coarse(cluster, forces.group[first], charge, springs)
+
+
+def _join(
+    scene: Scene, forces: Forces, cluster: Int32s, between: float
+) -> tuple[Int32s, Int32s, Floats]:
+    """Add up the springs between every two clusters: their ends and weights."""
+    keys, sums = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for start in range(0, scene.edges, _BLOCK):
+        vertex, region = scene.vertex[start : start + _BLOCK], scene.region[start : start + _BLOCK]
+        a, b = cluster[vertex], cluster[region]
+        apart = a != b
+        vertex, region, a, b = vertex[apart], region[apart], a[apart], b[apart]
+        weight = forces.region_spring[region].astype(np.float64)
+        weight[forces.group[vertex] != forces.group[region]] *= between
+        _merge(keys, sums, (np.minimum(a, b).astype(np.int64) << 32) | np.maximum(a, b), weight)
+    if len(keys) > 2:
+        parts = np.concatenate(keys), np.concatenate(sums)
+        keys, sums = [], []
+        _merge(keys, sums, *parts)
+    pair, weight = np.concatenate(keys), np.concatenate(sums)
+    low, high = (pair >> 32).astype(np.int32), (pair & 0xFFFFFFFF).astype(np.int32)
+    return low, high, weight.astype(np.float32)
+
+
+def _merge(
+    keys: list[NDArray[np.int64]],
+    sums: list[NDArray[np.float64]],
+    key: NDArray[np.int64],
+    weight: NDArray[np.float64],
+) -> None:
+    """Append the distinct keys and the sum of their weights."""
+    order = np.argsort(key, kind="stable")
+    key, weight = key[order], weight[order]
+    first = np.ones(key.size, bool)
+    first[1:] = key[1:] != key[:-1]
+    start = np.flatnonzero(first)
+    if start.size:
+        keys.append(key[start])
+        sums.append(np.add.reduceat(weight, start))

@@ -1,0 +1,157 @@
+"""How strongly every node repels, is tied, and shines.
+
+Source: rules measured on the true 2017 graphs, in the reference notes' section 9.3. Our own
+addition is the leaves: a region that one vertex alone touches has nothing to lie between, so it
+gets a charge and a spring that spread it round its vertex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.render.cells import sea_limit
+from ipuc.render.place.springs import Springs
+from ipuc.render.scene import VERTEX, Scene
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The numbers of the layout; the defaults suit the graphs of real networks.
+
+    Attributes:
+        area_exponent: a cell's area grows with its node count to this power.
+        region_share: share of a cell's charge that its shared regions hold together.
+        leaf_share: charge of a cell's leaf regions together, per charge of its vertices.
+        spring: strength of an edge.
+        leaf_spring: strength of a leaf's edge per charge of the leaf.
+        data_exponent: a spring grows with the elements it carries to this power.
+        data_limit: at most this many times.
+        cell_spring: pull towards the cell's centroid.
+        between_cells: strength of an edge between two cells, relative to one inside.
+    """
+
+    area_exponent: float = 0.55
+    region_share: float = 0.25
+    leaf_share: float = 1.5
+    spring: float = 0.45
+    leaf_spring: float = 0.8
+    data_exponent: float = 0.8
+    data_limit: float = 4.0
+    cell_spring: float = 0.04
+    between_cells: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Forces:
+    """Charges and springs of n nodes in b bound cells; the mean charge is 1.
+
+    Attributes:
+        group: [n] bound cell from 0 in program order; b for the sea.
+        charge: [n] charge of every node.
+        light: [n] light of every node: the mean charge in its cell, so cells look equally bright.
+        region_spring: [n] spring of each of a region's edges; 0 for a vertex.
+        share: [b + 1] share of the whole charge; the sea is last.
+        count: [b + 1] nodes.
+        cells: [b] cell id of every bound cell.
+    """
+
+    group: NDArray[np.int32]
+    charge: Floats
+    light: Floats
+    region_spring: Floats
+    share: NDArray[np.float64]
+    count: NDArray[np.int64]
+    cells: NDArray[np.int32]
+
+    @property
+    def bound(self) -> int:
+        """Number of bound cells."""
+        return int(self.cells.size)
+
+
+def forces_of(scene: Scene, parameters: Parameters) -> Forces:
+    """Work out charges, spring strengths and light from what the scene says."""
+    p = parameters
+    size = np.bincount(scene.cell)
+    cells = np.flatnonzero(size >= max(sea_limit(scene.nodes), 1)).astype(np.int32)
+    bound = int(cells.size)
+    group_of_cell = np.full(size.size, bound, np.int32)
+    group_of_cell[cells] = np.arange(bound)
+    group = group_of_cell[scene.cell]
+    count = np.bincount(group, minlength=bound + 1)
+    share = _areas(count, p.area_exponent)
+    light = (share * scene.nodes / np.maximum(count, 1)).astype(np.float32)
+
+    degree = np.bincount(scene.region, minlength=scene.nodes)
+    is_vertex = scene.kind == VERTEX
+    is_leaf = ~is_vertex & (degree <= 1)
+    role = np.where(is_vertex, 0, np.where(is_leaf, 2, 1))
+    members = np.bincount(group * 3 + role, minlength=3 * (bound + 1)).reshape(bound + 1, 3)
+    each = np.ones((bound + 1, 3))
+    vertices = np.maximum(members[:, 0], 1)
+    regions = p.region_share / (1 - p.region_share) * vertices / np.maximum(members[:, 1], 1)
+    each[:, 1] = np.minimum(regions, 1)
+    each[:, 2] = np.minimum(p.leaf_share * vertices / np.maximum(members[:, 2], 1), 1)
+    total = (members * each).sum(axis=1)
+    each *= (share * scene.nodes / np.maximum(total, 1e-30))[:, None]
+    charge = each[group, role].astype(np.float32)
+
+    data = _data_factor(scene, group, is_vertex, p)
+    spring = np.where(is_leaf, p.leaf_spring * charge, p.spring * light[group] * data)
+    spring[is_vertex] = 0
+    return Forces(
+        group=group,
+        charge=charge,
+        light=light[group],
+        region_spring=spring.astype(np.float32),
+        share=share,
+        count=count,
+        cells=cells,
+    )
+
+
+def springs_of(scene: Scene, forces: Forces, parameters: Parameters) -> tuple[Springs, ...]:
+    """Tie every edge of the scene: edges inside cells, then the weaker ones between them."""
+    inner = forces.group[scene.vertex] == forces.group[scene.region]
+    parts = ((inner, 1.0), (~inner, parameters.between_cells))
+    return tuple(
+        Springs(
+            scene.nodes,
+            scene.vertex[chosen] if not chosen.all() else scene.vertex,
+            scene.region[chosen] if not chosen.all() else scene.region,
+            right_weight=forces.region_spring * np.float32(factor),
+        )
+        for chosen, factor in parts
+        if chosen.any()
+    )
+
+
+def _areas(count: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
+    """Share the disc among the bound cells and the sea (last): [b + 1], sums to 1."""
+    sea = (count[-1] / max(int(count.sum()), 1)) ** exponent if count[-1] else 0.0
+    if count.size == 1:
+        return np.ones(1)
+    bound = count[:-1].astype(np.float64) ** exponent
+    return np.append(bound / bound.sum() * (1 - sea), sea)
+
+
+def _data_factor(
+    scene: Scene, group: NDArray[np.int32], is_vertex: NDArray[np.bool_], p: Parameters
+) -> Floats:
+    """Spring factor of every region: elements over its cell's median, to a power, at least 1."""
+    regions = np.flatnonzero(~is_vertex)
+    at = group[regions]
+    order = np.lexsort((scene.elements[regions], at))
+    ends = np.cumsum(np.bincount(at, minlength=int(group.max()) + 1))
+    middle = (np.append(0, ends[:-1]) + ends) // 2
+    median = np.ones(ends.size)
+    if regions.size:
+        chosen = regions[order[np.minimum(middle, regions.size - 1)]]
+        median = np.maximum(scene.elements[chosen], 1).astype(np.float64)
+    ratio = np.maximum(scene.elements / median[group], 1)
+    return np.minimum(ratio**p.data_exponent, p.data_limit).astype(np.float32)

@@ -1,0 +1,295 @@
+"""Where every node of a scene lies: cells in a disc, by charges and springs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import ContainerError
+from ipuc.render.place.coarsen import Coarse, coarsen
+from ipuc.render.place.forces import Forces, Parameters, forces_of, springs_of
+from ipuc.render.place.poisson import CENTRE, RADIUS
+from ipuc.render.place.relax import Body, Phase, into_disc, relax
+from ipuc.render.scene import FORMAT, Scene, load_arrays, save_arrays
+
+Complexes = NDArray[np.complex64]
+
+#: Radius of the disc in a finished layout, whose box has side 1 and centre (0.5, 0.5).
+DISC = 0.46
+
+#: From this many nodes on, clusters are placed first.
+COARSE_FROM = 4000
+
+_ARRAYS = ("xy", "light", "cell_id", "cell_nodes", "cell_share", "cell_xy", "cell_radius")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Positions of n nodes and a table of b bound cells.
+
+    Attributes:
+        xy: [n, 2] positions in the unit square, y downwards; the disc has radius `DISC`.
+        light: [n] light of every node; its mean is 1.
+        cell_id: [b] the scene's number of every bound cell; all other cells are sea.
+        cell_nodes: [b] nodes.
+        cell_share: [b] share of the disc's area.
+        cell_xy: [b, 2] centroid.
+        cell_radius: [b] root mean square distance from the centroid.
+        seed: seed of the layout.
+        grid: cells per side of the finest mesh.
+        parameters: the numbers it was made with.
+    """
+
+    xy: NDArray[np.float32]
+    light: NDArray[np.float32]
+    cell_id: NDArray[np.int32]
+    cell_nodes: NDArray[np.int64]
+    cell_share: NDArray[np.float64]
+    cell_xy: NDArray[np.float32]
+    cell_radius: NDArray[np.float32]
+    seed: int
+    grid: int
+    parameters: Parameters
+
+
+def place(
+    scene: Scene,
+    *,
+    seed: int = 0,
+    grid: int | None = None,
+    parameters: Parameters | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Layout:
+    """Lay out a scene.
+
+    Args:
+        scene: what to lay out.
+        seed: equal scenes and seeds give equal bytes.
+        grid: cells per side of the finest mesh; by default from the number of nodes.
+        parameters: the numbers of the layout.
+        progress: told the finished fraction, 0 to 1.
+    """
+    parameters = parameters or Parameters()
+    grid = grid or grid_for(scene.nodes)
+    rng = np.random.default_rng(seed)
+    if not scene.nodes:
+        return _finish(scene, np.zeros(0, np.complex64), None, seed, grid, parameters)
+    forces = forces_of(scene, parameters)
+    clusters = coarsen(scene, forces, parameters) if scene.nodes > COARSE_FROM else None
+    phases = _schedule(scene.nodes, grid, clusters)
+    tick = _Ticker(phases, scene.nodes, clusters.clusters if clusters else 0, progress)
+
+    if clusters is not None:
+        coarse = _body(clusters.group, clusters.charge, forces, parameters, (clusters.springs,))
+        z = _start(coarse, forces, rng)
+        z = relax(z, coarse, phases[0], rng, tick.coarse)
+        z = _rescatter(z, coarse, rng)
+        z = relax(z, coarse, phases[1], rng, tick.coarse)
+        z = _children(z, clusters, rng)
+        phases = phases[2:]
+    springs = springs_of(scene, forces, parameters)
+    body = _body(forces.group, forces.charge, forces, parameters, springs)
+    if clusters is None:
+        z = _start(body, forces, rng)
+    for phase in phases:
+        z = relax(z, body, phase, rng, tick.fine)
+    return _finish(scene, z, forces, seed, grid, parameters)
+
+
+def grid_for(nodes: int) -> int:
+    """Cells per side of the finest mesh: at full size about two nodes a cell."""
+    for limit, grid in ((4_000, 256), (30_000, 512), (300_000, 1024), (4_000_000, 2048)):
+        if nodes <= limit:
+            return grid
+    return 4096
+
+
+def save_layout(layout: Layout, path: Path) -> None:
+    """Write a layout as `.npz` without pickle, whole or not at all."""
+    header = {
+        "format": FORMAT,
+        "seed": layout.seed,
+        "grid": layout.grid,
+        "parameters": asdict(layout.parameters),
+    }
+    save_arrays(path, header, {name: getattr(layout, name) for name in _ARRAYS})
+
+
+def load_layout(path: Path) -> Layout:
+    """Read a layout that `save_layout` wrote.
+
+    Raises:
+        ContainerError: the file is no saved layout, or it is damaged.
+    """
+    header, arrays = load_arrays(path, _ARRAYS)
+    try:
+        return Layout(
+            **arrays,
+            seed=int(header["seed"]),
+            grid=int(header["grid"]),
+            parameters=Parameters(**header["parameters"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContainerError(
+            "the layout is damaged", where=str(path), fix="save the layout again"
+        ) from error
+
+
+def _schedule(nodes: int, grid: int, clusters: Coarse | None) -> list[Phase]:
+    """Choose grids and iterations: many cheap steps on few nodes, few on many."""
+    if clusters is None:
+        return [Phase(grid // 2, 250, 6, 0.6), Phase(grid, 250, 3, 0.1)]
+    long = nodes <= 300_000
+    return [
+        Phase(256, 250, 4, 0.3),
+        Phase(min(512, grid), 80, 5, 0.3),
+        Phase(max(grid // 2, 256), 80 if long else 30, 9, 1),
+        Phase(grid, 50 if long else 17, 4, 0.3),
+    ]
+
+
+def _body(
+    group: NDArray[np.int32],
+    charge: NDArray[np.float32],
+    forces: Forces,
+    parameters: Parameters,
+    springs: tuple[object, ...],
+) -> Body:
+    """Gather what moves; the sea feels no centroid."""
+    pull = np.where(group < forces.bound, parameters.cell_spring * charge, 0)
+    return Body(charge, group, forces.bound, pull.astype(np.float32), springs)  # type: ignore[arg-type]
+
+
+def _start(body: Body, forces: Forces, rng: np.random.Generator) -> Complexes:
+    """Put cells down as blobs and the sea anywhere.
+
+    A cell with over 12 % of the charge goes inside and the others on a ring, in program order;
+    without such a giant all go on a sunflower spiral (a ring would leave an empty centre).
+    """
+    share = forces.share[:-1]
+    centre = np.zeros(forces.bound + 1, np.complex128)
+    giant = share > 0.12
+    if forces.bound == 1:
+        giant = np.ones(1, bool)
+    if giant.any():
+        inside, ring = np.flatnonzero(giant), np.flatnonzero(~giant)
+        if inside.size > 1:
+            turn = (np.arange(inside.size) + 0.5) / inside.size
+            centre[inside] = 0.35 * np.exp(2j * np.pi * turn)
+        along = np.cumsum(np.sqrt(share[ring])) - 0.5 * np.sqrt(share[ring])
+        centre[ring] = 0.75 * np.exp(2j * np.pi * along / max(np.sqrt(share[ring]).sum(), 1e-30))
+    else:
+        order = np.arange(forces.bound)
+        golden = np.pi * (3 - np.sqrt(5))
+        radius = 0.9 * np.sqrt((order + 0.5) / max(forces.bound, 1))
+        centre[:-1] = radius * np.exp(1j * golden * order)
+    blob = np.append(0.3 * np.sqrt(share), 0.99)
+    offset = blob[body.group] * _in_unit_disc(body.group.size, rng)
+    z = CENTRE + RADIUS * (centre[body.group] + offset)
+    return into_disc(z.astype(np.complex64), rng)
+
+
+def _rescatter(z: Complexes, body: Body, rng: np.random.Generator) -> Complexes:
+    """Throw half of the sea over the whole disc.
+
+    Cells expel it in every direction, and it dams up as walls between them.
+    """
+    sea = np.flatnonzero(body.group == body.bound)
+    sea = sea[rng.random(sea.size) < 0.5]
+    z = z.copy()
+    z[sea] = CENTRE + 0.99 * RADIUS * _in_unit_disc(sea.size, rng)
+    return z
+
+
+def _children(z: Complexes, clusters: Coarse, rng: np.random.Generator) -> Complexes:
+    """Spread each cluster's nodes over a small disc round it."""
+    share = clusters.charge / clusters.charge.sum(dtype=np.float64)
+    radius = (0.4 * RADIUS * np.sqrt(share)).astype(np.float32)
+    offset = radius[clusters.cluster] * _in_unit_disc(clusters.cluster.size, rng)
+    return into_disc((z[clusters.cluster] + offset).astype(np.complex64), rng)
+
+
+def _in_unit_disc(count: int, rng: np.random.Generator) -> NDArray[np.complex128]:
+    """Draw points evenly from the unit disc."""
+    return np.sqrt(rng.random(count)) * np.exp(2j * np.pi * rng.random(count))
+
+
+def _finish(
+    scene: Scene,
+    z: Complexes,
+    forces: Forces | None,
+    seed: int,
+    grid: int,
+    parameters: Parameters,
+) -> Layout:
+    """Scale to the picture's disc and sum up the cells."""
+    scaled = 0.5 + (z - np.complex64(CENTRE)).view(np.float32).reshape(-1, 2) * (DISC / RADIUS)
+    xy = scaled.astype(np.float32)
+    if forces is None:
+        none = np.zeros(0)
+        return Layout(
+            xy,
+            none.astype(np.float32),
+            none.astype(np.int32),
+            none.astype(np.int64),
+            none,
+            np.zeros((0, 2), np.float32),
+            none.astype(np.float32),
+            seed,
+            grid,
+            parameters,
+        )
+    bound = forces.bound
+    count = np.maximum(forces.count[:-1], 1)
+    centre = np.stack(
+        [np.bincount(forces.group, xy[:, axis], bound + 1)[:-1] / count for axis in (0, 1)], axis=1
+    )
+    padded = np.vstack([centre, [[0.5, 0.5]]])
+    square = ((xy - padded[forces.group]) ** 2).sum(axis=1)
+    radius = np.sqrt(np.bincount(forces.group, square, bound + 1)[:-1] / count)
+    return Layout(
+        xy=xy,
+        light=forces.light,
+        cell_id=forces.cells,
+        cell_nodes=forces.count[:-1],
+        cell_share=forces.share[:-1],
+        cell_xy=centre.astype(np.float32),
+        cell_radius=radius.astype(np.float32),
+        seed=seed,
+        grid=grid,
+        parameters=parameters,
+    )
+
+
+class _Ticker:
+    """Turns finished steps into a fraction; a step costs its nodes and its grid."""
+
+    def __init__(
+        self,
+        phases: list[Phase],
+        nodes: int,
+        clusters: int,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        sizes = [clusters, clusters, nodes, nodes] if clusters else [nodes] * len(phases)
+        self._costs = [
+            size + phase.grid**2 / 8
+            for size, phase in zip(sizes, phases, strict=True)
+            for _ in range(phase.iterations)
+        ]
+        self._total = sum(self._costs)
+        self._costs.reverse()
+        self._done = 0.0
+        self._progress = progress
+
+    def coarse(self) -> None:
+        """Count one step."""
+        self._done += self._costs.pop()
+        if self._progress is not None:
+            self._progress(min(self._done / self._total, 1.0))
+
+    fine = coarse
