@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ipuc.codelets.define import Array, Batch, Codelet, FieldSpec, In, Number, Out, ceil_div, elements
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    Example,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+)
 from ipuc.target import Target
 
 
@@ -65,3 +76,14 @@ class BinaryOp(Codelet):
         per_worker = ceil_div(elements(windows["out"]), workers)
         base = 29 if itemsize >= 4 else 26
         return 11 + workers * (base + ceil_div(per_worker, each) * cost)
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Each operation on a vector, and one on a block of halves."""
+        vector = {"a": (5,), "b": (5,), "out": (5,)}
+        block = {"a": (2, 3), "b": (2, 3), "out": (2, 3)}
+        halves = dict.fromkeys(block, "float16")
+        return (
+            *(Example(cls(op), vector) for op in KINDS),
+            Example(cls("add"), block, halves),
+        )

@@ -12,7 +12,7 @@ import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,14 +82,47 @@ class Batch:
         return (*self.grid, *self.windows[name])
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One way to use a codelet, from which tests make whole programs.
+
+    Attributes:
+        codelet: with the template parameters of this use.
+        windows: window shape of every field.
+        dtypes: element type by field name, as tiles carry it; float32 where none is given.
+        ranges: (least, greatest) random value by field name, where the values of a field must
+            stay inside one: indices, or the argument of a logarithm. Integers include both ends.
+        larger: windows of the same ranks with more work for the same codelet, for the test that
+            cycles grow; None doubles every extent of every window.
+    """
+
+    codelet: Codelet
+    windows: Mapping[str, Shape]
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    larger: Mapping[str, Shape] | None = None
+
+    def dtype(self, name: str) -> str:
+        """Element type of a field."""
+        return self.dtypes.get(name, "float32")
+
+    def grown(self) -> dict[str, Shape]:
+        """Windows of a vertex with more work."""
+        if self.larger is not None:
+            return dict(self.larger)
+        return {name: tuple(2 * n for n in shape) for name, shape in self.windows.items()}
+
+
 _REGISTRY: dict[str, type[Codelet]] = {}
 
 
+@dataclass(frozen=True)
 class Codelet(ABC):
     """A vertex type.
 
-    Subclasses are frozen dataclasses with the class attributes `name` and `fields`. `name` is
-    Poplar's spelling (ConvPartialnx1, ReduceAdd); two codelets may not share one.
+    Subclasses are frozen dataclasses with the class attributes `name` and `fields`; one without
+    template parameters needs no decorator. `name` is Poplar's spelling (ConvPartialnx1,
+    ReduceAdd); two codelets may not share one.
     """
 
     name: ClassVar[str]
@@ -137,7 +170,16 @@ class Codelet(ABC):
 
     def parameters(self) -> dict[str, Any]:
         """Template parameters, as JSON values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Small uses of the codelet, at least one for each kind of work it does.
+
+        The contract tests make a program from each: batched against one by one, cycles, and
+        mutations. A codelet of the package without an example fails them.
+        """
+        return ()
 
     @classmethod
     def spec(cls, name: str) -> FieldSpec:
