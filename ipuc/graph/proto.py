@@ -83,7 +83,8 @@ def _attribute_to_proto(
 ) -> onnx.AttributeProto:
     kind = None
     if schema is not None and name in schema.attributes:
-        kind = _A.AttributeType.Value(schema.attributes[name].type.name)
+        declared: Any = schema.attributes[name].type
+        kind = int(declared)
     # Python code writes alpha=1 where ONNX means 1.0, and an empty list has no type of its own.
     if kind == _A.FLOAT:
         value = float(value)

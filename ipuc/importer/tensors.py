@@ -170,6 +170,7 @@ def to_array(tensor: onnx.TensorProto, folder: Path | None, budget: Budget) -> N
     count = _check_head(tensor)
     itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     external = tensor.data_location == _T.EXTERNAL
+    budget.hold(count * itemsize, _where(tensor))
     if not external:
         _check_inline(tensor, count)
     budget.take(count * itemsize, _where(tensor))

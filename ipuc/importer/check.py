@@ -1,0 +1,120 @@
+"""Hold a model to ONNX's rules, and open the functions it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import onnx
+import onnx.inliner
+
+from ipuc.errors import ImportFailure
+from ipuc.graph.infer import clean
+from ipuc.graph.proto import schema_of
+from ipuc.importer.read import ModelSource, opsets
+
+#: (domain, operator, operator set) -> None if it can be compiled, else the reason why not.
+Supported = Callable[[str, str, int], str | None]
+
+#: Nested functions deeper than this are taken for a loop.
+_DEPTH = 16
+
+_UNKNOWN_DOMAIN = "unknown.operators"
+
+
+def everything(domain: str, op: str, opset: int) -> str | None:
+    """Accept every operator: the default of `supported`."""
+    del domain, op, opset
+    return None
+
+
+def standard(domain: str) -> str:
+    """Write a domain in its short form: "ai.onnx" is ""."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def check(source: ModelSource) -> None:
+    """Run ONNX's checker on the model without its weights.
+
+    Operators that ONNX does not know are left out of the check: they are reported later, all at
+    once. The checker stops at the first.
+
+    Raises:
+        ImportFailure: the model breaks a rule of ONNX.
+    """
+    versions = opsets(source.proto)
+    model = onnx.ModelProto()
+    model.CopyFrom(source.proto)
+    local = {(standard(one.domain), one.name) for one in model.functions}
+    for node in model.graph.node:
+        domain = standard(node.domain)
+        known = (domain, node.op_type) in local
+        if not known and schema_of(node.op_type, versions.get(domain, 0), domain) is None:
+            node.domain = _UNKNOWN_DOMAIN
+    model.opset_import.append(onnx.helper.make_opsetid(_UNKNOWN_DOMAIN, 1))
+    # Older forms demand that initializers be inputs too, and weights stand as inputs here anyway.
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        text = str(error)
+        context = text.partition("==> Context:")[2].split("Name:")
+        node = context[1].split("OpType")[0].strip() if len(context) > 1 else ""
+        raise ImportFailure(
+            f"the model breaks a rule of ONNX: {clean(text)}",
+            where=f'{source.where()}, node "{node}"' if node else source.where(),
+            fix="export it again; onnx.checker.check_model tells the same",
+        ) from error
+
+
+def inline(source: ModelSource, keep: Collection[tuple[str, str]], supported: Supported) -> None:
+    """Replace calls of functions by their bodies, in place.
+
+    The model's own functions are inlined unless kept; functions that ONNX itself defines are
+    inlined where the operator is not supported as such.
+
+    Args:
+        source: the model.
+        keep: (domain, name) of functions of the model that are compiled as they are.
+        supported: see `Supported`.
+
+    Raises:
+        ImportFailure: functions call themselves, or cannot be inlined.
+    """
+    kept = [key for key in keep if any((f.domain, f.name) == key for f in source.proto.functions)]
+    try:
+        if source.proto.functions:
+            if kept:
+                source.proto = onnx.inliner.inline_selected_functions(
+                    source.proto, kept, exclude=True
+                )
+            else:
+                source.proto = onnx.inliner.inline_local_functions(
+                    source.proto, convert_version=True
+                )
+        for _ in range(_DEPTH):
+            wanted = _expandable(source.proto, supported)
+            if not wanted:
+                return
+            source.proto = onnx.inliner.inline_selected_functions(
+                source.proto, wanted, inline_schema_functions=True
+            )
+    except (RuntimeError, onnx.checker.ValidationError) as error:
+        raise ImportFailure(
+            f"the model's functions cannot be inlined: {clean(str(error))}",
+            where=source.where(),
+            fix="inline them when exporting, or with onnx.inliner.inline_local_functions",
+        ) from error
+
+
+def _expandable(model: onnx.ModelProto, supported: Supported) -> list[tuple[str, str]]:
+    """Operators that are not supported as such but that ONNX defines by others."""
+    versions = opsets(model)
+    wanted: dict[tuple[str, str], None] = {}
+    for domain, op in {(standard(node.domain), node.op_type): None for node in model.graph.node}:
+        version = versions.get(domain, 0)
+        schema: Any = schema_of(op, version, domain)  # the flags below lack type stubs
+        if schema is None or supported(domain, op, version) is None:
+            continue
+        if schema.has_function or schema.has_context_dependent_function:
+            wanted[domain, op] = None
+    return list(wanted)

@@ -1,0 +1,63 @@
+"""Which graph inputs decide shapes, axes or branches: those must be known at compile time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import onnx
+
+from ipuc.graph.infer import DECIDING
+from ipuc.importer.check import standard
+from ipuc.importer.read import ModelSource, read_model
+
+#: Operators that look at the shape of their input only, which is static, never at its values.
+SHAPE_ONLY = frozenset({"EyeLike", "Shape", "Size"})
+
+#: Value -> operator that makes it, and that operator's inputs.
+Producers = Mapping[str, tuple[str, tuple[str, ...]]]
+
+
+def trace(values: Collection[str], producers: Producers, inputs: Collection[str]) -> list[str]:
+    """Find the graph inputs whose elements (not only shapes) reach the given values.
+
+    Returns:
+        Names in the order of `inputs`.
+    """
+    seen: set[str] = set()
+    stack = list(values)
+    while stack:
+        name = stack.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        op, sources = producers.get(name, ("", ()))
+        if op not in SHAPE_ONLY:
+            stack.extend(source for source in sources if source)
+    return [name for name in inputs if name in seen]
+
+
+def deciding_inputs(source: ModelSource) -> list[str]:
+    """List the data inputs of a model that decide a shape, an axis or a branch.
+
+    It looks at the main graph only, without evaluating anything, so it may name an input that
+    turns out not to matter; it never misses one of the main graph.
+    """
+    producers: dict[str, tuple[str, tuple[str, ...]]] = {}
+    wanted: list[str] = []
+    for node in source.proto.graph.node:
+        names = tuple(node.input)
+        producers |= {name: (node.op_type, names) for name in node.output if name}
+        if not standard(node.domain):
+            wanted += [names[at] for at in DECIDING.get(node.op_type, ()) if at < len(names)]
+    return trace([name for name in wanted if name], producers, source.inputs)
+
+
+def inputs_to_specialise(model: str | Path | onnx.ModelProto) -> list[str]:
+    """List the data inputs of a model that need a value before it can be compiled.
+
+    Raises:
+        ImportFailure: the file cannot be read as an ONNX model.
+        TooLarge: it asks for more than the default limit.
+    """
+    return deciding_inputs(read_model(model))
