@@ -1,0 +1,1 @@
+"""Graph passes: op graph to op graph, meaning kept."""

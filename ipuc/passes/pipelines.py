@@ -1,0 +1,25 @@
+"""Which passes run for what."""
+
+from __future__ import annotations
+
+from ipuc.graph.ir import Graph
+from ipuc.passes.define import GraphPass
+from ipuc.passes.drop_identity import DropIdentity
+from ipuc.passes.fold_batch_norm import FoldBatchNorm
+from ipuc.passes.manager import PassRecord, run_passes
+from ipuc.passes.remove_dead import RemoveDead
+
+
+def inference_passes() -> tuple[GraphPass, ...]:
+    """Passes that make a graph ready to be compiled for inference, in order."""
+    # Dead nodes first: a reader that nobody needs would keep a convolution from being folded.
+    return (RemoveDead(), DropIdentity(), FoldBatchNorm())
+
+
+def prepare_inference(graph: Graph) -> tuple[Graph, list[PassRecord]]:
+    """Run the inference passes until nothing changes.
+
+    Returns:
+        The new graph, and a record of every run of a pass.
+    """
+    return run_passes(graph, inference_passes())
