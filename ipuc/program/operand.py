@@ -24,11 +24,13 @@ def gather(access: Access, flat: Array) -> Array:
         ValueError: a window leaves the buffer (the verifier says so in better words).
     """
     view, index = _view(access, flat)
-    if not index:
+    if index:
+        axes = tuple(index)
+        picked = np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())]
+        view = np.moveaxis(picked, range(len(axes)), axes)
+    if access.offset.explicit is not None:
         return view
-    axes = tuple(index)
-    picked = np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())]
-    return np.moveaxis(picked, range(len(axes)), axes)
+    return np.broadcast_to(view, (*access.offset.grid, *access.shape))
 
 
 def scatter(access: Access, flat: Array, values: Array) -> None:
@@ -64,7 +66,7 @@ def _view(access: Access, flat: Array) -> tuple[Array, dict[int, Ints]]:
     for axis, table in enumerate(access.offset.tables):
         first, step, positions = _progression(table)
         base += first
-        shape.append(len(table))
+        shape.append(len(table) if step else 1)
         strides.append(step * size)
         if positions is not None:
             index[axis] = positions

@@ -1,0 +1,91 @@
+"""Reduce: combine the elements of some window axes into one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+)
+from ipuc.target import Target
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "sum": np.add.reduce,
+    "prod": np.multiply.reduce,
+    "max": np.maximum.reduce,
+    "min": np.minimum.reduce,
+    "and": np.logical_and.reduce,
+    "or": np.logical_or.reduce,
+}
+
+
+@dataclass(frozen=True)
+class Reduce(Codelet):
+    """Combine `axes` trailing axes of the window `x` into the window `out`.
+
+    x: [*kept, *reduced]; out: [*kept]. Sums are kept in float32 until they are stored.
+
+    Attributes:
+        op: a key of `KINDS`.
+        axes: number of trailing window axes of `x` that disappear.
+        square: square each element first (ReduceSumSquare).
+
+    Source: lowering.md 3.4, strided form, per worker: 16 + ceil(C / v) * (3 + 5 + 3 + P - 1),
+    rows P reduced, columns C kept; where one output remains, 17 + N / v + N mod 2v. Six workers
+    share the outputs, or the rows of a single output, which one more pass combines.
+    """
+
+    op: str
+    axes: int = 1
+    square: bool = False
+
+    name: ClassVar[str] = "Reduce"
+    fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), Out("out"))
+
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Combine the trailing axes."""
+        del batch
+        x = operands["x"]
+        if self.square:
+            x = x * x
+        axes = tuple(range(x.ndim - self.axes, x.ndim))
+        if x.dtype.kind == "f" and self.op == "sum":
+            return {"out": x.sum(axis=axes, dtype=np.float32)}
+        return {"out": KINDS[self.op](x, axis=axes, **_keep(x))}
+
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Cycles of one vertex."""
+        workers = target.worker_contexts
+        kept = elements(windows["out"])
+        total = elements(windows["x"])
+        rows = total // np.maximum(kept, 1)
+        width = target.vector_width(itemsize)
+        columns = ceil_div(ceil_div(kept, workers), width)
+        strided = workers * (16 + columns * (3 + 5 + 3 + rows - 1))
+        per_worker = ceil_div(total, workers)
+        single = workers * (17 + ceil_div(per_worker, width) + 2 * width) + workers * 17
+        chosen = np.where(np.asarray(kept) <= 1, np.minimum(single, strided), strided)
+        return int(chosen) if chosen.ndim == 0 else chosen
+
+    def flops(self, windows: Mapping[str, tuple[int, ...]]) -> int:
+        """One operation for each element combined."""
+        return math.prod(windows["x"])
+
+
+def _keep(x: Array) -> dict[str, Any]:
+    return {"dtype": x.dtype} if x.dtype.kind in "iu" else {}

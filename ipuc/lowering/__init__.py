@@ -1,0 +1,1 @@
+"""From the op graph to the tile program."""

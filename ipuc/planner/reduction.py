@@ -1,0 +1,171 @@
+"""Reductions: over any axes, in one stage or two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ipuc.codelets.define import Codelet
+from ipuc.codelets.reduce import Reduce
+from ipuc.codelets.reduce_add import ReduceAdd
+from ipuc.planner.context import Context
+from ipuc.planner.portions import portions, row_major
+from ipuc.planner.search import candidates, rank
+from ipuc.program.builder import common_factors
+from ipuc.program.tensor import Tensor, View
+from ipuc.program.variables import MIN_BYTES_PER_TILE
+from ipuc.types import Shape
+
+
+def reduce(
+    ctx: Context,
+    op: str,
+    tensor: Tensor,
+    axes: Sequence[int],
+    name: str,
+    *,
+    square: bool = False,
+    dtype: str | None = None,
+) -> Tensor:
+    """Combine the elements of some axes.
+
+    Args:
+        ctx: the lowering.
+        op: a kind that `codelets.reduce` knows.
+        tensor: what to reduce.
+        axes: axes to combine, not negative; they keep extent 1 in the result.
+        name: name of the result.
+        square: square each element first.
+        dtype: element type of the result; the operand's by default.
+
+    Returns:
+        A new row-major variable, shaped like the operand with extent 1 on `axes`.
+    """
+    kept = [a for a in range(len(tensor.shape)) if a not in axes]
+    turned = tensor.transpose([*kept, *axes])
+    view = turned.view()
+    if view is None:
+        turned = ctx.builder.copy(turned, f"{name} operand")
+        view = turned.view()
+    shape = tuple(1 if a in axes else n for a, n in enumerate(tensor.shape))
+    out = ctx.builder.variable(name, dtype or tensor.dtype, shape)
+    if out.size == 0:
+        return out
+    if view is None:  # nothing to combine: the identity
+        identity = {"sum": 0, "prod": 1, "and": 1, "or": 0, "max": -np.inf, "min": np.inf}[op]
+        ctx.builder.copy_into(out, ctx.scalar(float(identity), out.dtype, shape), name)
+        return out
+    first = View(view.variable, view.offset, view.axes[: len(kept)])
+    last = View(view.variable, view.offset, view.axes[len(kept) :])
+    keep = common_factors([first]) or [(1, [0])]
+    drop = common_factors([last]) or [(1, [0])]
+    extents = tuple(n for n, _ in (*keep, *drop))
+    strides = [s[0] for _, s in (*keep, *drop)]
+    _stages(ctx, op, view, extents, strides, len(keep), out, name, square)
+    return out
+
+
+def _stages(
+    ctx: Context,
+    op: str,
+    view: View,
+    extents: Shape,
+    strides: Sequence[int],
+    kept: int,
+    out: Tensor,
+    name: str,
+    square: bool,
+) -> None:
+    """One stage, or partials over a split of the reduced dimensions and a second stage."""
+    codelet = Reduce(op, len(extents) - kept, square)
+    wide = op == "sum" and out.dtype == "float16"
+    parts, grains = _split(ctx, codelet, extents, kept, out.itemsize)
+    slices = math.prod(parts[kept:])
+    target_view = out.view()
+    assert target_view is not None
+    size = math.prod(extents[:kept])
+    partials = out
+    if slices > 1:
+        kind = "float32" if wide else out.dtype
+        partials = ctx.builder.variable(f"{name} partials", kind, (slices, size))
+    into = partials.view()
+    assert into is not None
+    rows = row_major(extents[:kept])
+    numbers, slice_numbers = row_major(parts), row_major(parts[kept:])
+    with ctx.builder.compute_set(name) as compute_set:
+        for portion in portions(
+            extents, parts, grains, ctx.granularity, ctx.target.worker_contexts, range(kept)
+        ):
+            offset = portion.numbers([0] * kept + [n * size for n in slice_numbers], into.offset)
+            tables = [
+                table + (axis.begin * rows[axis.dim] if axis.dim < kept else 0)
+                for table, axis in zip(offset.tables, portion.axes, strict=True)
+            ]
+            compute_set.add(
+                codelet,
+                portion.numbers(numbers),
+                x=portion.access(view.variable, view.offset, strides),
+                out=ctx.builder.field(partials, tables, portion.shape[:kept], rows),
+            )
+    if slices > 1:
+        if op == "sum" and partials.dtype == "float32":
+            add_partials(ctx, partials, out, f"{name} combine")
+        else:
+            both = View(into.variable, 0, (((size, 1),), ((slices, size),)))
+            _stages(
+                ctx, op, both, (size, slices), (1, size), 1, out, f"{name} combine", square=False
+            )
+
+
+def _split(
+    ctx: Context, codelet: Codelet, extents: Shape, kept: int, itemsize: int
+) -> tuple[list[int], list[int]]:
+    """Cheapest parts: the first stage, the exchange of its partials, and a second stage."""
+    target = ctx.target
+    grains = [1] * len(extents)
+    key: Any = ("reduce", codelet, extents, kept, itemsize)
+    if key not in ctx.plans:
+        table = candidates(extents, target.tiles)
+        window = tuple(-(-n // table[:, d]) for d, n in enumerate(extents))
+        windows = {"x": window, "out": window[:kept]}
+        cycles = np.asarray(codelet.cycles(target, windows, itemsize))
+        slices = np.prod(table[:, kept:], axis=1)
+        outputs = math.prod(extents[:kept])
+        share = -(-outputs // np.minimum(target.tiles, max(1, outputs)))
+        bytes_in = share * slices * itemsize
+        second = -(-bytes_in // target.exchange_bytes_per_cycle) + np.asarray(
+            Reduce("sum", 1).cycles(target, {"x": (share, slices), "out": (share,)}, itemsize)
+        )
+        bytes_per_tile = np.prod(np.stack(window), axis=0) * itemsize
+        cycles = cycles + np.where(slices > 1, second + target.sync_cycles, 0)
+        small = (bytes_per_tile < MIN_BYTES_PER_TILE) & (np.prod(table, axis=1) > 1)
+        best = rank([small, cycles, np.prod(table, axis=1)])[0]
+        ctx.plans[key] = [int(p) for p in table[best]]
+    return ctx.plans[key], grains
+
+
+def add_partials(ctx: Context, partials: Tensor, out: Tensor, name: str) -> None:
+    """Add a [D, n] variable of float32 partials along D into the whole variable `out`.
+
+    The outputs are spread over all tiles in order; each tile fetches its D pieces.
+    """
+    from_view, into = partials.view(), out.view()
+    assert from_view is not None
+    assert into is not None
+    depth, size = partials.shape[0], out.size
+    grain = ctx.target.vector_width(partials.itemsize)
+    parts = min(ctx.target.tiles, -(-size // grain))
+    with ctx.builder.compute_set(name) as compute_set:
+        for portion in portions(
+            (size,), [parts], [grain], ctx.granularity, ctx.target.worker_contexts
+        ):
+            tables = [axis.begin for axis in portion.axes]
+            compute_set.add(
+                ReduceAdd(),
+                portion.numbers([1]),
+                partials=ctx.builder.field(partials, tables, (depth, *portion.shape), (size, 1)),
+                out=ctx.builder.field(out, tables, portion.shape, (1,)),
+            )
