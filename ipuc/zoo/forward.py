@@ -84,10 +84,14 @@ def _gemm(attrs: Attrs, a: Array, b: Array, c: Array | None = None) -> Array:
 
 
 def _softmax(attrs: Attrs, x: Array) -> Array:
-    """Normalise the last axis, which in these nets is what every operator set's default means."""
-    del attrs
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return np.asarray(e / e.sum(-1, keepdims=True))
+    """Normalise over all axes from `axis` on, as operator sets below 13 do.
+
+    Newer ones normalise a single axis, which is the same for the last, the only one used here.
+    """
+    axis = attrs.get("axis", 1) % x.ndim
+    over = tuple(range(axis, x.ndim))
+    e = np.exp(x - x.max(over, keepdims=True))
+    return np.asarray(e / e.sum(over, keepdims=True))
 
 
 def _reshape(attrs: Attrs, x: Array, shape: Array) -> Array:
