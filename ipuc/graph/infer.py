@@ -22,6 +22,9 @@ _SHOWN = 4096
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
+#: Operators whose output has the shape of the first input, which ONNX finds only in their bodies.
+_SAME_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+
 #: Operator -> positions of the inputs that decide a shape, an axis, or which elements go where.
 #: Such an input must be known when the program is built.
 DECIDING: dict[str, tuple[int, ...]] = {
@@ -134,6 +137,8 @@ def _fill_gaps(
     elif node.op == "BatchNormalization":  # statistics have the shape of the scale
         scale = types[node.inputs[1]]
         gap = [found[0], *(PartialType(one.dtype or scale.dtype, scale.shape) for one in found[1:])]
+    elif node.op in _SAME_SHAPE:
+        gap = [PartialType(one.dtype, first.shape) for one in found]
     else:
         return found
     return [a if a.shape is not None else b for a, b in zip(found, gap, strict=True)]
@@ -222,16 +227,14 @@ def infer(
             where=node.where(),
             values=undecided,
         )
-    settled = []
-    for partial in infer_partial(node, types, constants):
-        kind = partial.settled()
-        if kind is None:
-            raise ShapeError(
-                "ONNX's shape inference finds no static tensor type for an output",
-                where=node.where(),
-                fix="simplify the model (onnxsim), or compute this node outside it",
-            )
-        settled.append(kind)
+    partials = infer_partial(node, types, constants)
+    settled = [kind for partial in partials if (kind := partial.settled()) is not None]
+    if len(settled) < len(partials):
+        raise ShapeError(
+            "ONNX's shape inference finds no static tensor type for an output",
+            where=node.where(),
+            fix="simplify the model (onnxsim), or compute this node outside it",
+        )
     return settled
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -40,17 +40,27 @@ def trace(values: Collection[str], producers: Producers, inputs: Collection[str]
 def deciding_inputs(source: ModelSource) -> list[str]:
     """List the data inputs of a model that decide a shape, an axis or a branch.
 
-    It looks at the main graph only, without evaluating anything, so it may name an input that
-    turns out not to matter; it never misses one of the main graph.
+    It evaluates nothing, so it may name an input that turns out not to matter; it misses none.
     """
     producers: dict[str, tuple[str, tuple[str, ...]]] = {}
     wanted: list[str] = []
-    for node in source.proto.graph.node:
+    for node in _all_nodes(source.proto.graph):
         names = tuple(node.input)
-        producers |= {name: (node.op_type, names) for name in node.output if name}
+        # What the branches of an If hand out, the If hands out.
+        inner = tuple(out.name for one in node.attribute for out in one.g.output)
+        producers |= {name: (node.op_type, names + inner) for name in node.output if name}
         if not standard(node.domain):
             wanted += [names[at] for at in DECIDING.get(node.op_type, ()) if at < len(names)]
     return trace([name for name in wanted if name], producers, source.inputs)
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the graphs inside it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _all_nodes(attribute.g)
 
 
 def inputs_to_specialise(model: str | Path | onnx.ModelProto) -> list[str]:

@@ -267,7 +267,11 @@ class Walk:
         where = node.where()
         asked = asked_elements(node, self.types, self.constants)
         self.budget.hold(asked, where)
-        partials = infer_partial(node, self.types, self.constants)
+        if node.op == "Range":
+            # Exporters write limits of shape [1], which inference refuses and engines accept.
+            partials = [PartialType(self.types[node.inputs[0]].dtype, (asked,))]
+        else:
+            partials = infer_partial(node, self.types, self.constants)
         if any(not partial.dtype or partial.dtype == "object" for partial in partials):
             return False
         kinds = [partial.settled() for partial in partials]
