@@ -12,7 +12,7 @@ from ipuc.errors import OptionError, nearest
 
 Floats = NDArray[np.float32]
 
-#: sRGB colours of every ramp. "coral" is not monotonic in luminance: it suits activity, not density.
+#: sRGB colours of every ramp. The luminance of "coral" is not monotonic: it suits activity.
 RAMPS: dict[str, tuple[str, ...]] = {
     "amber": (
         "#060404", "#2a0a07", "#47120b", "#75240b", "#9d3b0b",
@@ -51,6 +51,12 @@ def to_linear(encoded: Floats) -> Floats:
 def to_display(linear: Floats) -> Floats:
     """Turn linear light into display values 0..1."""
     return (np.clip(linear, 0, 1) ** (1 / _GAMMA)).astype(np.float32)
+
+
+def colour(table: Floats, value: NDArray[np.floating]) -> Floats:
+    """Look values 0..1 up in a tabulated ramp: [..., 3]; values outside are clipped."""
+    index = np.clip(value * (len(table) - 1) + 0.5, 0, len(table) - 1).astype(np.int32)
+    return np.asarray(table[index], np.float32)
 
 
 def luminance(linear: Floats) -> Floats:

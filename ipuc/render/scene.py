@@ -182,7 +182,7 @@ def save_arrays(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[An
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
-            np.savez(file, header=text, **arrays)
+            np.savez(file, allow_pickle=False, header=text, **arrays)
         except BaseException:
             part.unlink(missing_ok=True)
             raise

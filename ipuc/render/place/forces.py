@@ -74,6 +74,28 @@ class Forces:
         return int(self.cells.size)
 
 
+def parameters_for(nodes: int) -> Parameters:
+    """Choose the numbers of a layout by size.
+
+    Massless regions and stiff springs make fibres and moats of a large graph; a small one is read
+    node by node, so there every node pushes and springs are soft. Between 300 and 20,000 nodes
+    the numbers go over from one to the other.
+    """
+    large = float(np.clip((np.log10(max(nodes, 1)) - 2.5) / 1.8, 0, 1))
+    full = Parameters()
+
+    def between(small: float, value: float) -> float:
+        return float(small * (value / small) ** large)
+
+    return Parameters(
+        region_share=between(0.9, full.region_share),
+        leaf_share=between(20, full.leaf_share),
+        spring=between(0.2, full.spring),
+        leaf_spring=between(0.35, full.leaf_spring),
+        data_exponent=full.data_exponent * large,
+    )
+
+
 def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     """Work out charges, spring strengths and light from what the scene says."""
     p = parameters
