@@ -30,7 +30,7 @@ def _conv(attrs: Attrs, x: Array, w: Array, b: Array | None = None) -> Array:
     steps = [slice(None, None, s) for s in (*strides, *dilations)]
     windows = windows[(slice(None), slice(None), *steps)]  # [N, C, *out, *kernel]
     out = windows.shape[2 : 2 + rank]
-    kernels = w.reshape(group, w.shape[0] // group, -1)
+    kernels = w.reshape(group, w.shape[0] // group, -1).astype(x.dtype)
     y = np.empty((len(x), group, w.shape[0] // group, np.prod(out, dtype=int)), x.dtype)
     to_columns = (0, *range(1 + rank, 1 + 2 * rank), *range(1, 1 + rank))
     for image, result in zip(windows, y, strict=True):  # one at a time, to bound the columns
@@ -77,6 +77,8 @@ def _lrn(attrs: Attrs, x: Array) -> Array:
 
 
 def _gemm(attrs: Attrs, a: Array, b: Array, c: Array | None = None) -> Array:
+    """Multiply in the type of b: a matrix of weights may be too large to convert."""
+    a = a.astype(b.dtype)
     a = a.T if attrs.get("transA", 0) else a
     b = b.T if attrs.get("transB", 0) else b
     y = np.float32(attrs.get("alpha", 1.0)) * (a @ b)

@@ -6,9 +6,11 @@ concatenations and residual sums are outside that theory and would let activatio
 worst out of float16's range, so one seeded input is sent through the net, and
 
 - a layer that no batch norm follows is scaled by one factor, the power of two nearest to
-  1 / (root mean square of what it is fed). A power of two, because it is the same on any
-  machine although the last bits of the mean square are not;
-- a batch norm takes the mean and variance of each channel as it finds them.
+  1 / (root mean square of what it is fed);
+- a batch norm takes the mean and variance of each channel as it finds them, to eleven bits.
+
+Powers of two and eleven bits, and float64 up to the dense layers, so that the order in which a
+machine adds does not show: the same seed makes the same weights whatever the number of threads.
 
 Biases are small but not zero: a missing bias must show.
 """
@@ -62,17 +64,16 @@ def sample_input(shape: Shape, seed: int, name: str = "input") -> NDArray[np.flo
         float32 of mean near 0 and standard deviation 1.
     """
     rng = generator(seed, name)
-    total = np.zeros(shape, np.float32)
+    total = np.zeros(shape)
     step = 1
     while step <= max(shape[2:]):
         coarse = [-(-n // step) for n in shape[2:]]
-        noise = rng.standard_normal((*shape[:2], *coarse), np.float32)
+        noise = rng.standard_normal((*shape[:2], *coarse))
         for axis, size in enumerate(shape[2:], start=2):
             noise = noise.repeat(step, axis).take(np.arange(size), axis)
         total += noise
         step *= 4
-    total /= total.std()
-    return total
+    return np.asarray(total / total.std(), np.float32)
 
 
 def fill(draft: Draft, seed: int) -> Weights:
@@ -95,7 +96,7 @@ def fill(draft: Draft, seed: int) -> Weights:
         walk.values[tensor.name] = numpy_helper.to_array(tensor)
     for value in graph.input:
         shape = tuple(d.dim_value or 1 for d in value.type.tensor_type.shape.dim)
-        walk.values[value.name] = sample_input(shape, seed, value.name)
+        walk.values[value.name] = sample_input(shape, seed, value.name).astype(np.float64)
     readers = Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         walk.step(node)
@@ -186,7 +187,7 @@ def _gain(x: Array) -> float:
 
 
 def _rounded(statistic: Array) -> Array:
-    """Keep eleven bits, so that the order of a sum seldom shows in a stored statistic."""
+    """Keep eleven bits."""
     return statistic.astype(np.float16).astype(np.float32)
 
 

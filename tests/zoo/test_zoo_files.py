@@ -128,6 +128,18 @@ def test_the_relight_script_writes_and_checks(tmp_path: Path) -> None:
     assert "did you mean light_squeezenet" in wrong.stderr
 
 
+def test_the_number_of_threads_does_not_show(tmp_path: Path) -> None:
+    # ResNet-34 has 17,024 measured statistics behind up to 34 convolutions.
+    code = "import sys; from ipuc import zoo; zoo.write('resnet34', sys.argv[1])"
+    for threads in "12":
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / threads)],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": threads},
+        )
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
 @pytest.mark.full
 def test_alexnet_is_written_within_time_and_memory(tmp_path: Path) -> None:
     code = (
