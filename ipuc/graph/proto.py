@@ -20,6 +20,8 @@ _A = onnx.AttributeProto
 #: Attribute types that a node of ours can hold. Sub-graphs are resolved on import.
 _PLAIN = {_A.FLOAT, _A.INT, _A.STRING, _A.TENSOR, _A.FLOATS, _A.INTS, _A.STRINGS}
 
+_ELEM_TYPES = frozenset(helper.get_all_tensor_dtypes())
+
 
 def schema_of(op: str, opset: int, domain: str = "") -> onnx.defs.OpSchema | None:
     """Find what ONNX says about an operator; None if this ONNX does not know it.
@@ -34,7 +36,9 @@ def schema_of(op: str, opset: int, domain: str = "") -> onnx.defs.OpSchema | Non
 
 
 def dtype_name(elem_type: int) -> str:
-    """Name the NumPy type of an ONNX element type; strings are "object"."""
+    """Name the NumPy type of an ONNX element type; strings are "object", unknown numbers ""."""
+    if elem_type not in _ELEM_TYPES:
+        return ""
     return str(helper.tensor_dtype_to_np_dtype(elem_type).name)
 
 

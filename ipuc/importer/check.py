@@ -11,7 +11,7 @@ import onnx.inliner
 from ipuc.errors import ImportFailure
 from ipuc.graph.infer import clean
 from ipuc.graph.proto import schema_of
-from ipuc.importer.read import ModelSource, opsets
+from ipuc.importer.read import ModelSource, not_text, opsets
 
 #: (domain, operator, operator set) -> None if it can be compiled, else the reason why not.
 Supported = Callable[[str, str, int], str | None]
@@ -55,6 +55,9 @@ def check(source: ModelSource) -> None:
     # Older forms demand that initializers be inputs too, and weights stand as inputs here anyway.
     try:
         onnx.checker.check_model(model)
+    except UnicodeDecodeError as error:
+        # The checker quotes a name that it cannot even write down.
+        raise not_text(source.where()) from error
     except onnx.checker.ValidationError as error:
         text = str(error)
         context = text.partition("==> Context:")[2].split("Name:")

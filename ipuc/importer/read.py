@@ -219,6 +219,35 @@ def _take_weights(
     return weights
 
 
+def not_text(where: str) -> ImportFailure:
+    """Say that a name in the file is no UTF-8 text, which protobuf finds out on reading it."""
+    return ImportFailure(
+        "a name in the model is not UTF-8 text: the file is damaged",
+        where=where,
+        fix="download or export it again",
+    )
+
+
+def _check_text(message: Any, where: str) -> None:
+    """Hold every name inside a message to UTF-8: protobuf hands out others as bytes.
+
+    Raises:
+        ImportFailure: a name is no text.
+    """
+    for descriptor, value in message.ListFields():
+        if descriptor.type not in (descriptor.TYPE_STRING, descriptor.TYPE_MESSAGE):
+            continue
+        for item in (value,) if isinstance(value, (str, bytes)) or _is_message(value) else value:
+            if isinstance(item, bytes):
+                raise not_text(where)
+            if not isinstance(item, str):
+                _check_text(item, where)
+
+
+def _is_message(value: Any) -> bool:
+    return hasattr(value, "ListFields")
+
+
 def separate(
     model: onnx.ModelProto, path: Path | None, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> ModelSource:
@@ -233,6 +262,8 @@ def separate(
     model = _check_opset(model, str(path) if path else f'model "{name}"')
     budget = Budget(max_bytes)
     skeleton = _skeleton(model)
+    for message in (skeleton, *model.graph.node):
+        _check_text(message, str(path) if path else f'model "{name}"')
     weights = _take_weights(model, skeleton, folder, budget)
     for tensor in _inner_tensors(skeleton):
         tensors.settle(tensor, folder, budget)
@@ -276,4 +307,7 @@ def read_model(
         # messages to a repeated field copies them.
         return separate(source, None, max_bytes)
     path = Path(source)
-    return separate(parse(path, max_bytes), path, max_bytes)
+    try:
+        return separate(parse(path, max_bytes), path, max_bytes)
+    except UnicodeDecodeError as error:
+        raise not_text(str(path)) from error
