@@ -1,0 +1,65 @@
+"""A graph as JSON without its weights: what a compiled program carries for its readers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ipuc.graph.ir import Graph, Node
+
+#: Attribute arrays up to this many elements are written out.
+_WRITTEN = 64
+
+
+def to_json(graph: Graph) -> str:
+    """Write the op graph as JSON.
+
+    Returns:
+        An object with `name`, `opset`, `inputs`, `outputs`, `values` (name to [dtype, shape],
+        constants included), `constants` (names) and `nodes`, each with `name`, `op`, `domain`,
+        `opset`, `inputs`, `outputs`, `attributes` and `origins`. Contents of constants are left
+        out: the program has them.
+    """
+    return json.dumps(
+        {
+            "name": graph.name,
+            "opset": graph.opset,
+            "inputs": graph.inputs,
+            "outputs": graph.outputs,
+            "values": {name: [kind.dtype, list(kind.shape)] for name, kind in graph.types.items()},
+            "constants": list(graph.constants),
+            "nodes": [_node(node) for node in graph.nodes],
+        },
+        separators=(",", ":"),
+    )
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "op": node.op,
+        "domain": node.domain,
+        "opset": node.opset,
+        "inputs": list(node.inputs),
+        "outputs": list(node.outputs),
+        "attributes": {name: _plain(value) for name, value in node.attributes.items()},
+        "origins": list(node.origins),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as a JSON value; NaN and infinities, which JSON lacks, as text."""
+    if isinstance(value, np.ndarray):
+        kind = f"{value.dtype.name}{list(value.shape)}"
+        return _plain(value.tolist()) if value.size <= _WRITTEN else kind
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else str(float(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return value

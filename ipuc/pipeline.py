@@ -1,0 +1,224 @@
+"""The compiler as plain functions: a model in, a program out; a program and arrays in, arrays out.
+
+The command line, the ONNX backend and the checker are three ways to call these.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc import __version__
+from ipuc.emulator.run import Emulator
+from ipuc.errors import OptionError
+from ipuc.graph.infer import UndecidedShape
+from ipuc.graph.ir import Graph
+from ipuc.graph.record import to_json
+from ipuc.importer.deciding import trace
+from ipuc.importer.digest import Model, digest
+from ipuc.importer.limits import DEFAULT_MAX_BYTES
+from ipuc.importer.load import load
+from ipuc.lowering.driver import lower
+from ipuc.ops.define import operators
+from ipuc.passes.pipelines import prepare_inference
+from ipuc.planner.context import Granularity
+from ipuc.program.program import Program
+from ipuc.target import Target
+from ipuc.types import Shape, TensorType
+
+Array = NDArray[Any]
+#: Called with (stage, steps done, steps in all).
+Progress = Callable[[str, int, int], Any]
+
+_GRANULARITIES = ("tile", "worker", "fine")
+
+
+def supported(domain: str, op: str, opset: int) -> str | None:
+    """Why an operator cannot be compiled; None if it can. For `ipuc.importer`."""
+    del opset
+    if (domain, op) in operators():
+        return None
+    return f"operator {domain or 'ai.onnx'}.{op} has no lowering"
+
+
+def compile_model(
+    source: Model,
+    *,
+    target: Target,
+    granularity: Granularity = "tile",
+    shapes: Mapping[str, Shape] | None = None,
+    batch: int | None = None,
+    constants: Mapping[str, Array] | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    progress: Progress | None = None,
+) -> Program:
+    """Compile a model for inference.
+
+    Args:
+        source: an ONNX file, or a model in memory.
+        target: the machine.
+        granularity: `tile`, `worker` or `fine`.
+        shapes: shapes for inputs with symbolic dimensions.
+        batch: number for the symbolic leading dimension.
+        constants: values for inputs that decide shapes; they stop being inputs.
+        max_bytes: the most that file and constants may take.
+        progress: called with (stage, steps done, steps in all).
+
+    Returns:
+        A program that keeps Poplar's rules. Its constants share memory with the arrays that
+        were read, so weights exist once.
+
+    Raises:
+        ImportFailure: the file is no sound ONNX model.
+        UnsupportedOp: nodes that cannot be compiled, all in one error.
+        UndecidedShape: inputs decide a shape or an axis; `values` names them.
+        ShapeError: dimensions are open or do not fit.
+        OptionError: an option names nothing that exists.
+        TooLarge: the model asks for more than `max_bytes`.
+    """
+    if granularity not in _GRANULARITIES:
+        raise OptionError(
+            f'no granularity is called "{granularity}"',
+            where="--granularity",
+            fix=f"use one of {', '.join(_GRANULARITIES)}",
+        )
+    tell = progress or _silent
+    seconds: dict[str, float] = {}
+    with _stage("load", seconds, tell):
+        graph = load(
+            source,
+            shapes=shapes,
+            batch=batch,
+            constants=constants,
+            max_bytes=max_bytes,
+            supported=supported,
+        )
+        sha256 = digest(source)
+    with _stage("passes", seconds, tell):
+        graph, _ = prepare_inference(graph)
+    check_decided(graph)
+    with _stage("lower", seconds, tell):
+        program = lower(graph, target, granularity, lambda done, of: tell("lower", done, of))
+    path = Path(source) if isinstance(source, str | Path) else None
+    program.graph_text = to_json(graph)
+    program.metadata |= {
+        "model": graph.name,
+        "file": path.name if path else None,
+        "path": str(path.resolve()) if path else None,
+        "sha256": sha256,
+        "ipuc": __version__,
+        "target": target.name,
+        "granularity": granularity,
+        "precision": "float32",
+        "training": False,
+        "options": {
+            "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+            "batch": batch,
+            "constants": sorted(constants or {}),
+        },
+        "seconds": seconds,
+        "model_metadata": dict(graph.metadata),
+    }
+    return program
+
+
+def _silent(stage: str, done: int, of: int) -> None:
+    del stage, done, of
+
+
+@contextmanager
+def _stage(name: str, seconds: dict[str, float], tell: Progress) -> Iterator[None]:
+    tell(name, 0, 1)
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+    tell(name, 1, 1)
+
+
+def check_decided(graph: Graph) -> None:
+    """Hold every input that an operator's lowering must know to be a constant.
+
+    Import asks this for what ONNX's shapes depend on; an op file may ask for more, such as the
+    indices of a Gather.
+
+    Raises:
+        UndecidedShape: some are not; `values` names the graph inputs they come from.
+    """
+    known = operators()
+    producers = {out: (node.op, node.inputs) for node in graph.nodes for out in node.outputs if out}
+    wanted: dict[str, str] = {}
+    for node in graph.nodes:
+        op = known.get((node.domain, node.op))
+        for position in op.shape_inputs if op else ():
+            name = node.inputs[position] if position < len(node.inputs) else ""
+            if name and name not in graph.constants:
+                wanted[name] = node.where()
+    deciding = trace(list(wanted), producers, graph.inputs)
+    if not wanted:
+        return
+    if not deciding:
+        raise UndecidedShape(
+            "these nodes need values that change from run to run",
+            where=", ".join(dict.fromkeys(wanted.values())),
+            fix="export the model with fixed shapes and indices",
+        )
+    listed = ", ".join(f'"{name}"' for name in deciding)
+    raise UndecidedShape(
+        f"the value of {listed} must be known when the program is built",
+        where=", ".join(dict.fromkeys(wanted.values())),
+        fix="give it: " + " ".join(f"--const {name}=FILE.npy" for name in deciding),
+        values=tuple(deciding),
+    )
+
+
+def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a program once on the emulator.
+
+    Args:
+        program: it has passed the verifier.
+        inputs: an array for every input, of the declared type and shape.
+
+    Returns:
+        Every graph output by name, in ONNX's own element types.
+
+    Raises:
+        ShapeError: an input is missing, unknown, or of the wrong type or shape.
+        ValueRangeError: a 64-bit integer does not fit 32 bits.
+    """
+    return Emulator(program).run(inputs)
+
+
+def random_input(kind: TensorType, seed: int, name: str = "") -> Array:
+    """Make an input for those who have none: the same for the same seed, name and type.
+
+    Floats are normal with deviation 1, as normalised images nearly are; integers lie in 0..9,
+    so that they are valid class numbers and indices of most models; bools are fair.
+
+    Args:
+        kind: element type and shape.
+        seed: any integer from 0 on.
+        name: of the input, so that two inputs of one type differ.
+
+    Raises:
+        OptionError: a negative seed.
+    """
+    if seed < 0:
+        raise OptionError(f"random:{seed}: a seed is 0 or more")
+    draw = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if kind.dtype == "bool":
+        return draw.random(kind.shape) < 0.5
+    if kind.is_float:
+        return draw.standard_normal(kind.shape, np.float32).astype(kind.dtype, copy=False)
+    return draw.integers(0, 10, kind.shape).astype(kind.dtype)
+
+
+def random_inputs(program: Program, seed: int) -> dict[str, Array]:
+    """Random arrays for every input of a program; see `random_input`."""
+    return {name: random_input(kind, seed, name) for name, kind in program.inputs.items()}
