@@ -120,6 +120,8 @@ class Access:
         """
         if self.entries is not None:
             return self.entries
+        if 0 in self.shape:
+            return np.empty((0, 2), np.int64)
         dims = sorted(
             ((abs(s), n) for n, s in zip(self.shape, self.strides, strict=True) if n > 1 and s),
             reverse=True,
@@ -173,6 +175,12 @@ class VertexFamily:
         where = f"codelet {self.codelet.name}" + (
             f", {self.origins[0].layer}" if self.origins else ""
         )
+        if self.count == 0:
+            raise ProgramError(
+                f"a family on a grid {self.grid} has no vertex",
+                where=where,
+                fix="add no family where there is no work",
+            )
         wanted = [spec.name for spec in self.codelet.fields]
         if sorted(self.fields) != sorted(wanted):
             raise ProgramError(
@@ -202,6 +210,16 @@ class VertexFamily:
     def windows(self) -> dict[str, Shape]:
         """Window shape of every field."""
         return {name: access.shape for name, access in self.fields.items()}
+
+    def edges(self) -> int:
+        """Poplar's edges of all vertices; a field given by `entries` has one for each of them."""
+        windows = self.windows()
+        each = self.codelet.edges(windows)
+        for spec in self.codelet.fields:
+            entries = self.fields[spec.name].entries
+            if entries is not None:
+                each += len(entries) - math.prod(windows[spec.name][: spec.list_axes])
+        return self.count * each
 
     @property
     def layer(self) -> str:
