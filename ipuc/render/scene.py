@@ -198,7 +198,8 @@ def load_arrays(
         ContainerError: the file is none of ours, of another version, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaks the handle of a damaged file.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(bytes(file["header"]))
             arrays = {name: np.asarray(file[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

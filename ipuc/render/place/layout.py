@@ -15,7 +15,7 @@ from ipuc.render.place.forces import Forces, Parameters, forces_of, parameters_f
 from ipuc.render.place.poisson import CENTRE, RADIUS
 from ipuc.render.place.relax import Body, Phase, into_disc, relax
 from ipuc.render.place.springs import Springs
-from ipuc.render.place.tangle import crossings, edge_length
+from ipuc.render.place.tangle import crossings, edge_length, spectral
 from ipuc.render.scene import FORMAT, Scene, load_arrays, save_arrays
 
 Complexes = NDArray[np.complex64]
@@ -28,6 +28,9 @@ COARSE_FROM = 4000
 
 #: Up to this many edges, crossings are counted.
 TANGLE_EDGES = 1000
+
+#: Up to this many nodes, cells start unfolded by their Laplacian.
+SPECTRAL_NODES = 1500
 
 _ARRAYS = ("xy", "light", "cell_id", "cell_nodes", "cell_share", "cell_xy", "cell_radius")
 
@@ -177,11 +180,24 @@ def _body(
     return Body(charge, group, forces.bound, pull.astype(np.float32), springs)
 
 
-def _start(body: Body, forces: Forces, rng: np.random.Generator) -> Complexes:
+def _start(
+    body: Body,
+    forces: Forces,
+    rng: np.random.Generator,
+    unfolded: NDArray[np.complex128] | None = None,
+    noise: float = 0.0,
+) -> Complexes:
     """Put cells down as blobs and the sea anywhere.
 
     A cell with over 12 % of the charge goes inside and the others on a ring, in program order;
     without such a giant all go on a sunflower spiral (a ring would leave an empty centre).
+
+    Args:
+        body: what moves.
+        forces: shares of the cells.
+        rng: drawn from in a fixed order.
+        unfolded: [n] a drawing of each bound cell in the unit disc, instead of a random blob.
+        noise: how far `unfolded` is loosened.
     """
     share = forces.share[:-1]
     centre = np.zeros(forces.bound + 1, np.complex128)
@@ -201,8 +217,11 @@ def _start(body: Body, forces: Forces, rng: np.random.Generator) -> Complexes:
         radius = 0.9 * np.sqrt((order + 0.5) / max(forces.bound, 1))
         centre[:-1] = radius * np.exp(1j * golden * order)
     blob = np.append(0.3 * np.sqrt(share), 0.99)
-    offset = blob[body.group] * _in_unit_disc(body.group.size, rng)
-    z = CENTRE + RADIUS * (centre[body.group] + offset)
+    place = _in_unit_disc(body.group.size, rng)
+    if unfolded is not None:
+        blob[:-1] = 0.6 * np.sqrt(share)
+        place = np.where(body.group < forces.bound, unfolded + noise * place, place)
+    z = CENTRE + RADIUS * (centre[body.group] + blob[body.group] * place)
     return into_disc(z.astype(np.complex64), rng)
 
 
@@ -216,8 +235,12 @@ def _untangled(
 ) -> Complexes:
     """Lay out few nodes from several starts and keep the drawing with the fewest crossings."""
     best: tuple[tuple[int, float], Complexes] | None = None
-    for _ in range(_trials(scene.nodes, scene.edges)):
-        z = _start(body, forces, rng)
+    unfolded = None
+    if scene.nodes <= SPECTRAL_NODES:
+        unfolded = spectral(scene.nodes, scene.vertex, scene.region, forces.group)
+    for trial in range(_trials(scene.nodes, scene.edges)):
+        # Later trials are looser copies of the unfolded start.
+        z = _start(body, forces, rng, unfolded, noise=0.05 + 0.05 * trial)
         for phase in phases:
             z = relax(z, body, phase, rng, tick.step)
         ends = (z, scene.vertex, scene.region)
@@ -225,13 +248,16 @@ def _untangled(
         score = (crossings(*ends) if few else 0, edge_length(*ends))
         if best is None or score < best[0]:
             best = score, z
+        if few and not score[0]:
+            break
+    tick.finish()
     assert best is not None
     return best[1]
 
 
 def _trials(nodes: int, edges: int) -> int:
     """Starts worth trying: a tangle of few nodes shows, and another start costs little."""
-    return 12 if nodes <= 300 and edges <= TANGLE_EDGES else 1
+    return 16 if nodes <= 300 and edges <= TANGLE_EDGES else 1
 
 
 def _rescatter(z: Complexes, body: Body, rng: np.random.Generator) -> Complexes:
@@ -326,6 +352,11 @@ class _Ticker:
         self._costs.reverse()
         self._done = 0.0
         self._progress = progress
+
+    def finish(self) -> None:
+        """Count all steps that were not needed."""
+        if self._progress is not None and self._costs:
+            self._progress(1.0)
 
     def step(self) -> None:
         """Count one step."""

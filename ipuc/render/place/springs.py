@@ -84,6 +84,8 @@ class _Half:
 
     def add(self, z: Complexes, out: Complexes) -> None:
         """Add each row's weighted sum of neighbour positions to `out`."""
+        if not self._row.size:
+            return
         ends = [*self._cuts[1:].tolist(), self._row.size]
         for low, high in zip(self._cuts.tolist(), ends, strict=True):
             begin = int(self._start[low])

@@ -1,0 +1,56 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ipuc.render.cells import cells_of
+from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene
+
+SceneMaker = Callable[..., Scene]
+
+
+def make_scene(groups: int = 2, hubs: int = 30, dust: int = 0, seed: int = 0) -> Scene:
+    """Two-row grids (one per layer) of vertices sharing regions, and loose vertices for the sea."""
+    rng = np.random.default_rng(seed)
+    vertex, region, layer, kind = [], [], [], []
+    node = 0
+    for group in range(groups):
+        first = np.arange(node, node + hubs)
+        shared = np.arange(node + hubs, node + 2 * hubs + 1)
+        leaves = np.arange(node + 2 * hubs + 1, node + 4 * hubs + 1)
+        vertex += [first, first, np.repeat(first, 2)]
+        region += [shared[:-1], shared[1:], leaves]
+        count = 4 * hubs + 1
+        layer.append(np.full(count, group))
+        kind.append(np.where(np.arange(count) < hubs, VERTEX, REGION))
+        node += count
+    loose = np.arange(node, node + dust)
+    vertex.append(loose)
+    region.append(loose + dust)
+    kind.append(np.repeat([VERTEX, REGION], dust))
+    layer.append(np.full(2 * dust, groups))
+    node += 2 * dust
+    ends = np.concatenate(vertex).astype(np.int32), np.concatenate(region).astype(np.int32)
+    kinds = np.concatenate(kind).astype(np.uint8)
+    layers = np.concatenate(layer).astype(np.int32)
+    infos = tuple(LayerInfo(f"layer{i}", f"Layer {i}", "forward") for i in range(groups + 1))
+    return Scene(
+        kind=kinds,
+        tile=(np.arange(node) % 16).astype(np.int32),
+        layer=layers,
+        elements=np.where(kinds == REGION, 1 + np.arange(node) % 50, 1).astype(np.int64),
+        activity=rng.random(node).astype(np.float32),
+        codelet=np.where(kinds == VERTEX, 0, -1).astype(np.int16),
+        cell=cells_of(layers, [info.name for info in infos], *ends),
+        vertex=ends[0],
+        region=ends[1],
+        layers=infos,
+        codelets=("toy",),
+        title="toy",
+        provenance={"model": "toy"},
+    )
+
+
+@pytest.fixture(name="make_scene")
+def make_scene_fixture() -> SceneMaker:
+    return make_scene
