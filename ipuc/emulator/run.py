@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ipuc.codelets.define import Batch
-from ipuc.errors import ShapeError
-from ipuc.program.family import VertexFamily
-from ipuc.program.operand import gather, gather_grid, scatter
+from ipuc.emulator.machine import Array, Machine, compute, tensor_values
+from ipuc.program.operand import gather, scatter
 from ipuc.program.program import Program
-from ipuc.program.steps import (
-    Call,
-    ComputeSet,
-    Copy,
-    Execute,
-    If,
-    Repeat,
-    Sequence,
-    Step,
-    StreamIn,
-    StreamOut,
-    Sweep,
-)
-from ipuc.program.tensor import Tensor, View
-from ipuc.types import TensorType, to_device
-
-Array = NDArray[Any]
+from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn
+from ipuc.program.tensor import Tensor
 
 
 class Memory:
@@ -59,29 +40,10 @@ class Memory:
 
     def tensor(self, tensor: Tensor) -> Array:
         """The values of a tensor: a new array of its shape."""
-        out = np.empty(tensor.shape, tensor.dtype)
-        for piece in tensor.pieces:
-            place = tuple(slice(b, e) for b, e in zip(piece.begin, piece.end, strict=True))
-            if isinstance(piece.source, View):
-                out[place] = view_values(piece.source, self.read(piece.source.variable))
-            else:
-                out[place] = piece.source.value
-        return out
+        return tensor_values(tensor, self.read)
 
 
-def view_values(view: View, flat: Array) -> Array:
-    """The elements of a view as an array of its shape."""
-    factors = [factor for axis in view.axes for factor in axis]
-    return np.ndarray(
-        tuple(n for n, _ in factors),
-        flat.dtype,
-        flat,
-        view.offset * flat.itemsize,
-        tuple(s * flat.itemsize for _, s in factors),
-    ).reshape(view.shape)
-
-
-class Emulator:
+class Emulator(Machine):
     """Executes a program.
 
     Args:
@@ -92,60 +54,8 @@ class Emulator:
     def __init__(
         self, program: Program, observe: Callable[[Step, Memory], None] | None = None
     ) -> None:
-        self.program = program
-        self.memory = Memory(program)
-        self._observe = observe
-        self._inputs: dict[str, Array] = {}
-        self._outputs: dict[str, Array] = {}
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the program once.
-
-        Args:
-            inputs: an array for every input of the program, of the declared type and shape.
-
-        Returns:
-            Every output, in ONNX's own element type.
-
-        Raises:
-            ShapeError: an input is missing, unknown, or of the wrong type or shape.
-            ValueRangeError: a 64-bit integer does not fit 32 bits.
-        """
-        self._inputs = check_inputs(self.program.inputs, inputs)
-        self._outputs = {}
-        for step in self.program.main.steps:
-            self.step(step)
-            if self._observe is not None:
-                self._observe(step, self.memory)
-        return self._outputs
-
-    def step(self, step: Step) -> None:
-        """Execute one step."""
-        match step:
-            case Execute():
-                self.execute(step.compute_set)
-            case Sweep():
-                for index in range(step.count):
-                    self.execute(step.at(index))
-            case Copy():
-                self.copy(step)
-            case StreamIn():
-                self.memory.write(step.variable)[...] = self._inputs[step.name].reshape(-1)
-            case StreamOut():
-                wanted = self.program.outputs[step.name].dtype
-                values = self.memory.tensor(step.tensor)
-                self._outputs[step.name] = values.astype(wanted, copy=False)
-            case Sequence():
-                for child in step.steps:
-                    self.step(child)
-            case Repeat():
-                for _ in range(step.count):
-                    self.step(step.body)
-            case If():
-                taken = bool(self.memory.read(step.condition)[0])
-                self.step(step.then if taken else step.otherwise)
-            case Call():
-                self.step(self.program.functions[step.function])
+        self.memory = memory = Memory(program)
+        super().__init__(program, None if observe is None else lambda step: observe(step, memory))
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Run every family of a compute set; nothing written is read in the same set."""
@@ -164,52 +74,17 @@ class Emulator:
             into = self.memory.write(move.destination.variable)
             scatter(move.destination, into, np.asarray(value))
 
+    def store(self, step: StreamIn, values: Array) -> None:
+        """Write an array of the host, flat, into a variable."""
+        self.memory.write(step.variable)[...] = values
 
-def compute(family: VertexFamily, read: Callable[[int], Array]) -> dict[str, Array]:
-    """Run the vertices of a family: what they write, each [*grid, *window].
-
-    Half operands are computed in float32 and rounded once, when they are stored.
-    """
-    operands: dict[str, Array] = {}
-    for spec in family.codelet.fields:
-        if spec.reads:
-            access = family.fields[spec.name]
-            operand = gather_grid(access, read(access.variable))
-            if operand.dtype == np.float16:
-                operand = operand.astype(np.float32)
-            operands[spec.name] = operand
-    with np.errstate(all="ignore"):
-        return family.codelet.compute(Batch(family.grid, family.windows()), **operands)
-
-
-def check_inputs(
-    declared: Mapping[str, TensorType], given: Mapping[str, Array]
-) -> dict[str, Array]:
-    """Hold the host's arrays to the program's inputs.
-
-    Raises:
-        ShapeError: an input is missing, unknown, or of the wrong type or shape.
-    """
-    missing = [name for name in declared if name not in given]
-    extra = [name for name in given if name not in declared]
-    if missing or extra:
-        parts = [f'"{n}" is not given' for n in missing] + [f'"{n}" is unknown' for n in extra]
-        wanted = ", ".join(f"{name}: {kind}" for name, kind in declared.items())
-        raise ShapeError(f"the inputs do not match: {'; '.join(parts)}", fix=f"give {wanted}")
-    checked: dict[str, Array] = {}
-    for name, kind in declared.items():
-        array = np.asarray(given[name])
-        if array.dtype.name != kind.dtype or array.shape != kind.shape:
-            found = TensorType(array.dtype.name, array.shape)
-            raise ShapeError(
-                f"expected {kind}, found {found}", where=f'input "{name}"', fix=f"give {kind}"
-            )
-        checked[name] = to_device(array, f'input "{name}"')
-    return checked
+    def read(self, variable: int) -> Array:
+        """Contents of a variable, flat."""
+        return self.memory.read(variable)
 
 
 def run(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Run a program once; see `Emulator.run`."""
+    """Run a program once; see `Machine.run`."""
     return Emulator(program).run(inputs)
 
 

@@ -50,19 +50,29 @@ class ComputeSetBuilder:
     origins: tuple[Origin, ...]
     families: list[VertexFamily] = field(default_factory=list)
 
-    def add(self, codelet: Codelet, tile: IndexMap | Items[int], **fields: Access) -> VertexFamily:
+    def add(
+        self, codelet: Codelet, tile: IndexMap | Items[int] | int, **fields: Access | Tensor
+    ) -> VertexFamily:
         """Add vertices of one codelet.
 
         Args:
             codelet: the vertex type.
-            tile: tile of every vertex; a plain list is one grid axis.
-            **fields: an access for every field of the codelet, all on one grid.
+            tile: tile of every vertex; a list is one grid axis, a number a single vertex.
+            **fields: an access for every field of the codelet, all on one grid; or a tensor,
+                the whole of which every vertex reaches.
 
         Raises:
-            ProgramError: a field is missing or unknown, or grids differ.
+            ProgramError: a field is missing or unknown, grids differ, or a tensor is no single
+                strided view.
         """
+        if isinstance(tile, int):
+            tile = [tile]
         where = tile if isinstance(tile, IndexMap) else separable(0, list(tile))
-        family = VertexFamily(codelet, where.grid, where, fields, self.origins)
+        reached = {
+            name: given if isinstance(given, Access) else _whole(given, where.grid)
+            for name, given in fields.items()
+        }
+        family = VertexFamily(codelet, where.grid, where, reached, self.origins)
         self.families.append(family)
         return family
 
@@ -200,13 +210,7 @@ class Builder:
         Raises:
             ProgramError: the tensor joins several variables or holds a constant fill.
         """
-        view = tensor.view()
-        if view is None:
-            raise ProgramError(
-                f"a tensor of {len(tensor.pieces)} pieces cannot be one field",
-                fix="materialise it (Builder.copy), or add a family for each piece",
-            )
-        return view
+        return _one_view(tensor)
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -253,11 +257,29 @@ class Builder:
         self._steps.append(Call(name))
 
     def branch(self, condition: Tensor, then: str, otherwise: str) -> None:
-        """Run one of two functions, by a bool or int32 element."""
+        """Run one of two functions.
+
+        Args:
+            condition: one bool or int32 element; copied to a variable of its own if it is part
+                of a larger one.
+            then: function to run if it is not zero.
+            otherwise: function to run if it is.
+
+        Raises:
+            ProgramError: a function is not defined.
+            ShapeError: the condition is not one bool or int32 element.
+        """
         for name in (then, otherwise):
             if name not in self.functions:
                 raise ProgramError(f'no function is called "{name}"', fix="define it first")
-        view = self.one_view(condition)
+        if condition.size != 1 or condition.dtype not in ("bool", "int32"):
+            raise ShapeError(
+                f"a condition is one bool or int32 element, not {condition.dtype}"
+                f"[{'x'.join(map(str, condition.shape))}]"
+            )
+        view = condition.view()
+        if view is None or self.variables[view.variable].size != 1:
+            view = self.one_view(self.copy(condition, "condition"))
         self._steps.append(If(view.variable, Call(then), Call(otherwise)))
 
     def copy_into(self, destination: Tensor, source: Tensor, name: str = "copy") -> None:
@@ -265,7 +287,7 @@ class Builder:
         if destination.shape != source.shape:
             raise ShapeError(f"cannot copy {source.shape} onto {destination.shape}")
         moves: list[Move] = []
-        for _, shape, (into, out_of) in boxes([destination, source]):
+        for _, _, (into, out_of) in boxes([destination, source]):
             if not isinstance(into, View):
                 raise ProgramError("a constant fill cannot be written")
             factors = common_factors([into, out_of])
@@ -275,7 +297,6 @@ class Builder:
                 moves.append(Move(target, None, out_of.value))
             else:
                 moves.append(Move(target, _point(out_of, extents, [s[1] for _, s in factors])))
-            del shape
         if moves:
             self._steps.append(Copy(name, tuple(moves), self.layer))
 
@@ -376,6 +397,28 @@ def _common_extent(stacks: list[list[tuple[int, int]]]) -> int:
             fix="materialise one of them (Builder.copy)",
         )
     return extent
+
+
+def _one_view(tensor: Tensor) -> View:
+    view = tensor.view()
+    if view is None:
+        raise ProgramError(
+            f"a tensor of {len(tensor.pieces)} pieces cannot be one field",
+            fix="materialise it (Builder.copy), or add a family for each piece",
+        )
+    return view
+
+
+def _whole(tensor: Tensor, grid: Shape) -> Access:
+    """The whole of a tensor, for every vertex of a grid."""
+    view = _one_view(tensor)
+    axes = [coalesce(axis) or ((1, 0),) for axis in view.axes]
+    if any(len(axis) != 1 for axis in axes):
+        raise ProgramError(
+            "an axis of this tensor is not one run", fix="materialise it first (Builder.solid)"
+        )
+    offset = separable(view.offset, *(np.zeros(n, np.int64) for n in grid))
+    return Access(view.variable, offset, tensor.shape, tuple(axis[0][1] for axis in axes))
 
 
 def _point(view: View, shape: Shape, strides: Items[int]) -> Access:

@@ -34,17 +34,25 @@ def gather(access: Access, flat: Array) -> Array:
 
 
 def scatter(access: Access, flat: Array, values: Array) -> None:
-    """Write a field of every vertex; `values` broadcasts to [*grid, *window]."""
+    """Write a field of every vertex; `values` broadcasts to [*grid, *window].
+
+    On a grid axis that does not move the window the first position stays (only the successive
+    supersteps of a sweep may share an output).
+    """
     view, index = _view(access, flat)
-    if not index:
-        view[...] = values
-        return
-    axes = tuple(index)
-    shape = (*access.offset.grid, *access.shape)
+    full = np.broadcast_to(values, (*access.offset.grid, *access.shape))
     if access.offset.explicit is not None:
-        shape = (math.prod(access.offset.grid), *access.shape)
-        values = np.broadcast_to(values, (*access.offset.grid, *access.shape)).reshape(shape)
-    moved = np.moveaxis(np.broadcast_to(values, shape), axes, range(len(axes)))
+        full = full.reshape(math.prod(access.offset.grid), *access.shape)
+    axes = tuple(index)
+    first = tuple(
+        slice(1) if axis not in index and extent == 1 else slice(None)
+        for axis, extent in enumerate(view.shape)
+    )
+    full = full[first]
+    if not index:
+        view[...] = full
+        return
+    moved = np.moveaxis(full, axes, range(len(axes)))
     np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())] = moved
 
 

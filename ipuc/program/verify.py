@@ -1,19 +1,33 @@
 """Poplar's rules, checked on whole families at once.
 
 Every element is mapped once; every window lies inside its variable; in one compute set no element
-is written twice, and none is written by one vertex and read by another.
+is written twice, and none is written by one vertex and read by another; a copy writes no element
+twice; constants and streams fit their variables; functions exist and do not call themselves.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import ProgramError
-from ipuc.program.family import Access, VertexFamily
+from ipuc.program.family import Access, IndexMap, VertexFamily
 from ipuc.program.operand import gather, scatter
 from ipuc.program.program import Program
-from ipuc.program.steps import Call, ComputeSet, Copy, Execute, Sweep
+from ipuc.program.steps import (
+    Call,
+    ComputeSet,
+    Copy,
+    Execute,
+    If,
+    StreamIn,
+    StreamOut,
+    Sweep,
+    walk,
+)
+from ipuc.program.tensor import View
 from ipuc.program.variables import Variable
 
 Ids = NDArray[np.int32]
@@ -27,6 +41,9 @@ def verify(program: Program) -> None:
     """
     for variable in program.variables:
         _check_mapping(variable, program.target.tiles)
+    for id_, values in program.constants.items():
+        _check_constant(program, id_, values)
+    _check_calls(program)
     checked: set[int] = set()
     for step in program.bodies():
         if isinstance(step, Execute | Sweep) and id(step.compute_set) not in checked:
@@ -41,12 +58,9 @@ def verify(program: Program) -> None:
             for compute_set in sets:
                 _check_races(program, compute_set)
         elif isinstance(step, Copy):
-            for move in step.moves:
-                for access in (move.destination, move.source):
-                    if access is not None:
-                        _check_window(program, access, f'copy "{step.name}"')
-        elif isinstance(step, Call) and step.function not in program.functions:
-            raise ProgramError(f'no function is called "{step.function}"')
+            _check_copy(program, step)
+        elif isinstance(step, StreamIn | StreamOut | If):
+            _check_host(program, step)
 
 
 def _check_mapping(variable: Variable, tiles: int) -> None:
@@ -71,10 +85,113 @@ def _check_mapping(variable: Variable, tiles: int) -> None:
         )
 
 
+def _check_constant(program: Program, id_: int, values: NDArray[Any]) -> None:
+    variable = _variable(program, id_, "constants")
+    if values.shape != (variable.size,) or values.dtype.name != variable.dtype:
+        raise ProgramError(
+            f"its contents are {values.dtype.name}{list(values.shape)}, "
+            f"the variable is {variable.dtype}[{variable.size}]",
+            where=f'variable "{variable.name}"',
+        )
+
+
+def _check_calls(program: Program) -> None:
+    """Every function that is called exists, and none reaches itself."""
+    called = {
+        name: {step.function for step in walk(body) if isinstance(step, Call)}
+        for name, body in [("", program.main), *program.functions.items()]
+    }
+    for name in sorted(set().union(*called.values())):
+        if name not in program.functions:
+            raise ProgramError(
+                f'no function is called "{name}"', fix="define it with Builder.function first"
+            )
+    while called:
+        leaves = [name for name, calls in called.items() if not calls & called.keys()]
+        if not leaves:
+            raise ProgramError(
+                f"functions call themselves: {', '.join(sorted(filter(None, called)))}",
+                fix="an IPU has no call stack for them; use a Repeat step",
+            )
+        for name in leaves:
+            del called[name]
+
+
+def _check_host(program: Program, step: StreamIn | StreamOut | If) -> None:
+    if isinstance(step, If):
+        if _variable(program, step.condition, "condition of an If step").size < 1:
+            raise ProgramError("the condition of an If step has no element")
+    elif isinstance(step, StreamIn):
+        where = f'input "{step.name}"'
+        variable = _variable(program, step.variable, where)
+        kind = program.inputs.get(step.name)
+        if kind is None or not kind.shape == step.shape or kind.size != variable.size:
+            raise ProgramError(f"{kind} does not fill {variable.size} elements", where=where)
+    else:
+        where = f'output "{step.name}"'
+        kind = program.outputs.get(step.name)
+        if kind is None or kind.shape != step.tensor.shape:
+            raise ProgramError(f"{kind} is no type of a tensor {step.tensor.shape}", where=where)
+        for piece in step.tensor.pieces:
+            if isinstance(piece.source, View):
+                factors = [factor for axis in piece.source.axes for factor in axis]
+                shape, strides = tuple(n for n, _ in factors), tuple(s for _, s in factors)
+                offset = IndexMap(piece.source.offset)
+                _check_window(program, Access(piece.source.variable, offset, shape, strides), where)
+
+
+def _check_copy(program: Program, step: Copy) -> None:
+    where = f'copy "{step.name}"'
+    written: dict[int, Ids] = {}
+    for number, move in enumerate(step.moves, 1):
+        into = move.destination
+        for access in (into, move.source):
+            if access is not None:
+                _check_window(program, access, where)
+        if move.source is not None and move.source.shape != into.shape:
+            raise ProgramError(f"{move.source.shape} is copied onto {into.shape}", where=where)
+        variable = program.variables[into.variable]
+        marks = written.setdefault(into.variable, np.zeros(variable.size, np.int32))
+        taken = (gather(into, marks) != 0) | _repeated(into)
+        if taken.any():
+            place = np.unravel_index(int(np.argmax(taken)), taken.shape) if taken.ndim else ()
+            element = into.offset.base + sum(
+                int(i) * s for i, s in zip(place, into.strides, strict=True)
+            )
+            raise ProgramError(
+                f'element {element} of variable "{variable.name}" is written twice',
+                where=where,
+                fix="let the pieces of the destination not overlap",
+            )
+        scatter(into, marks, np.asarray(number))
+
+
+def _variable(program: Program, id_: int, where: str) -> Variable:
+    if not 0 <= id_ < len(program.variables):
+        raise ProgramError(f"there is no variable {id_}", where=where)
+    return program.variables[id_]
+
+
+def _repeated(access: Access) -> NDArray[np.bool_]:
+    """Where a window reaches an element that it reaches elsewhere too: bool[*window]."""
+    dims = sorted((abs(s), n) for s, n in zip(access.strides, access.shape, strict=True) if n != 1)
+    reach, apart = 0, True
+    for stride, extent in dims:
+        apart = apart and stride > reach
+        reach += stride * (extent - 1)
+    if apart or 0 in access.shape:
+        return np.zeros(access.shape, bool)
+    places = np.zeros(1, np.int64)
+    for stride, extent in zip(access.strides, access.shape, strict=True):
+        places = (places[:, None] + np.arange(extent) * stride).reshape(-1)
+    _, which, count = np.unique(places, return_inverse=True, return_counts=True)
+    return np.asarray(count[which] > 1).reshape(access.shape)
+
+
 def _check_window(program: Program, access: Access, where: str) -> None:
-    if not 0 <= access.variable < len(program.variables):
-        raise ProgramError(f"there is no variable {access.variable}", where=where)
-    variable = program.variables[access.variable]
+    variable = _variable(program, access.variable, where)
+    if 0 in access.shape:
+        return
     low, high = access.offset.bounds()
     first, last = access.extent()
     if low + first < 0 or high + last >= variable.size:
@@ -156,14 +273,13 @@ def _write(
     name: str,
 ) -> None:
     access = family.fields[name]
-    if any(s == 0 and n > 1 for s, n in zip(access.strides, access.shape, strict=True)):
-        wrong = np.ones((*family.grid, *access.shape), bool)
-        raise _race(program, compute_set, family, name, wrong, "is written twice by one vertex")
     numbers = _numbers(first, family, access)
     taken = gather(access, writer)
-    clash = (taken != 0) & (taken != numbers)
-    if clash.any():
-        raise _race(program, compute_set, family, name, clash, "is written by two vertices")
+    own = (taken == numbers) | _repeated(access)
+    if own.any():
+        raise _race(program, compute_set, family, name, own, "is written twice by one vertex")
+    if taken.any():
+        raise _race(program, compute_set, family, name, taken != 0, "is written by two vertices")
     scatter(access, writer, numbers.reshape(*family.grid, *(1 for _ in access.shape)))
 
 
@@ -176,7 +292,7 @@ def _race(
     rule: str,
 ) -> ProgramError:
     access = family.fields[name]
-    wrong = np.broadcast_to(wrong, wrong.shape).reshape(family.count, -1)
+    wrong = wrong.reshape(family.count, -1)
     vertex, place = (int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
     index = np.unravel_index(place, access.shape) if access.shape else ()
     offset = int(access.offset.at(np.array([vertex]))[0])

@@ -1,0 +1,194 @@
+"""The control flow of a program, the same for every way to hold its memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.codelets.define import Batch
+from ipuc.errors import ShapeError
+from ipuc.program.family import VertexFamily
+from ipuc.program.operand import gather_grid
+from ipuc.program.program import Program
+from ipuc.program.steps import (
+    Call,
+    ComputeSet,
+    Copy,
+    Execute,
+    If,
+    Repeat,
+    Sequence,
+    Step,
+    StreamIn,
+    StreamOut,
+    Sweep,
+)
+from ipuc.program.tensor import Tensor, View
+from ipuc.types import TensorType, to_device
+
+Array = NDArray[Any]
+
+
+class Machine(ABC):
+    """Walks the steps of a program; subclasses say what a step does to memory.
+
+    Args:
+        program: what to run; it should have passed the verifier.
+        watch: called after every step at the top level.
+    """
+
+    def __init__(self, program: Program, watch: Callable[[Step], None] | None = None) -> None:
+        self.program = program
+        self._watch = watch
+        self._inputs: dict[str, Array] = {}
+        self._outputs: dict[str, Array] = {}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the program once.
+
+        Args:
+            inputs: an array for every input of the program, of the declared type and shape.
+
+        Returns:
+            Every output, in ONNX's own element type.
+
+        Raises:
+            ShapeError: an input is missing, unknown, or of the wrong type or shape.
+            ValueRangeError: a 64-bit integer does not fit 32 bits.
+        """
+        self._inputs = check_inputs(self.program.inputs, inputs)
+        self._outputs = {}
+        for step in self.program.main.steps:
+            self.step(step)
+            if self._watch is not None:
+                self._watch(step)
+        return self._outputs
+
+    def step(self, step: Step) -> None:
+        """Execute one step."""
+        match step:
+            case Execute():
+                self.execute(step.compute_set)
+            case Sweep():
+                for index in range(step.count):
+                    self.execute(step.at(index))
+            case Copy():
+                self.copy(step)
+            case StreamIn():
+                self.store(step, self._inputs[step.name].reshape(-1))
+            case StreamOut():
+                wanted = self.program.outputs[step.name].dtype
+                values = self.tensor(step.tensor)
+                self._outputs[step.name] = values.astype(wanted, copy=False)
+            case Sequence():
+                for child in step.steps:
+                    self.step(child)
+            case Repeat():
+                for _ in range(step.count):
+                    self.step(step.body)
+            case If():
+                taken = bool(self.read(step.condition)[0])
+                self.step(step.then if taken else step.otherwise)
+            case Call():
+                self.step(self.program.functions[step.function])
+
+    @abstractmethod
+    def execute(self, compute_set: ComputeSet) -> None:
+        """Run the vertices of one superstep."""
+
+    @abstractmethod
+    def copy(self, step: Copy) -> None:
+        """Carry out a copy; it reads everything before it writes."""
+
+    @abstractmethod
+    def store(self, step: StreamIn, values: Array) -> None:
+        """Write an array of the host, flat, into a variable."""
+
+    @abstractmethod
+    def read(self, variable: int) -> Array:
+        """Contents of a variable, flat, as the host would see them."""
+
+    def tensor(self, tensor: Tensor) -> Array:
+        """The values of a tensor: a new array of its shape."""
+        return tensor_values(tensor, self.read)
+
+
+def tensor_values(tensor: Tensor, read: Callable[[int], Array]) -> Array:
+    """Put a tensor together from the flat contents of its variables."""
+    out = np.empty(tensor.shape, tensor.dtype)
+    for piece in tensor.pieces:
+        place = tuple(slice(b, e) for b, e in zip(piece.begin, piece.end, strict=True))
+        if isinstance(piece.source, View):
+            out[place] = view_values(piece.source, read(piece.source.variable))
+        else:
+            out[place] = piece.source.value
+    return out
+
+
+def view_values(view: View, flat: Array) -> Array:
+    """The elements of a view as an array of its shape."""
+    factors = [factor for axis in view.axes for factor in axis]
+    return np.ndarray(
+        tuple(n for n, _ in factors),
+        flat.dtype,
+        flat,
+        view.offset * flat.itemsize,
+        tuple(s * flat.itemsize for _, s in factors),
+    ).reshape(view.shape)
+
+
+def compute(family: VertexFamily, read: Callable[[int], Array]) -> dict[str, Array]:
+    """Run the vertices of a family: what they write, each [*grid, *window].
+
+    Half operands are computed in float32 and rounded once, when they are stored.
+    """
+    operands: dict[str, Array] = {}
+    for spec in family.codelet.fields:
+        if spec.reads:
+            access = family.fields[spec.name]
+            operand = gather_grid(access, read(access.variable))
+            if operand.dtype == np.float16:
+                operand = operand.astype(np.float32)
+            operands[spec.name] = operand
+    with np.errstate(all="ignore"):
+        made = family.codelet.compute(Batch(family.grid, family.windows()), **operands)
+    if len(made) > 1:
+        # Storing one output must not change another that is a view of memory.
+        return {
+            name: values.copy()
+            if any(np.may_share_memory(values, operand) for operand in operands.values())
+            else values
+            for name, values in made.items()
+        }
+    return made
+
+
+def check_inputs(
+    declared: Mapping[str, TensorType], given: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Hold the host's arrays to the program's inputs.
+
+    Raises:
+        ShapeError: an input is missing, unknown, or of the wrong type or shape.
+        ValueRangeError: a 64-bit integer does not fit 32 bits.
+    """
+    missing = [name for name in declared if name not in given]
+    extra = [name for name in given if name not in declared]
+    if missing or extra:
+        parts = [f'"{n}" is not given' for n in missing] + [f'"{n}" is unknown' for n in extra]
+        wanted = ", ".join(f"{name}: {kind}" for name, kind in declared.items())
+        raise ShapeError(f"the inputs do not match: {'; '.join(parts)}", fix=f"give {wanted}")
+    checked: dict[str, Array] = {}
+    for name, kind in declared.items():
+        array = np.asarray(given[name])
+        if array.dtype.name != kind.dtype or array.shape != kind.shape:
+            found = TensorType(array.dtype.name, array.shape)
+            raise ShapeError(
+                f"expected {kind}, found {found}", where=f'input "{name}"', fix=f"give {kind}"
+            )
+        checked[name] = to_device(array, f'input "{name}"')
+    return checked
