@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ipuc.errors import OptionError
 from ipuc.types import TensorType
@@ -63,10 +63,10 @@ def image_input(
 
 
 def _open(path: Path, mode: str) -> Image.Image:
-    """Read a picture whole, in a Pillow mode."""
+    """Read a picture whole, upright, in a Pillow mode."""
     try:
         with Image.open(path) as file:
-            return _opaque(file).convert(mode)
+            return _opaque(ImageOps.exif_transpose(file)).convert(mode)
     except UnidentifiedImageError:
         raise OptionError(
             "this is no picture that can be read",
