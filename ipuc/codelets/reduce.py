@@ -13,6 +13,7 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
     In,
     Number,
@@ -85,6 +86,20 @@ class Reduce(Codelet):
     def flops(self, windows: Mapping[str, tuple[int, ...]]) -> int:
         """One operation for each element combined."""
         return math.prod(windows["x"])
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Each operation on rows, a single output, halves, integers and truth values."""
+        rows = {"x": (3, 4), "out": (3,)}
+        taller = {"x": (5, 9), "out": (5,)}
+        signs = {"x": "bool", "out": "bool"}
+        return (
+            *(Example(cls(op), rows, larger=taller) for op in ("sum", "prod", "max", "min")),
+            *(Example(cls(op), rows, signs, larger=taller) for op in ("and", "or")),
+            Example(cls("sum", 2, square=True), {"x": (3, 4), "out": ()}),
+            Example(cls("sum"), rows, {"x": "float16", "out": "float16"}, larger=taller),
+            Example(cls("max"), rows, {"x": "int32", "out": "int32"}, larger=taller),
+        )
 
 
 def _keep(x: Array) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
     In,
     Number,
@@ -47,3 +48,11 @@ class ReduceAdd(Codelet):
         outputs = elements(windows["out"])
         blocks = ceil_div(outputs, 4)
         return workers * (32 + 2 * depth + 13 + ceil_div(blocks, workers) * (3 * depth + 7))
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Three partial blocks, and one partial alone."""
+        return (
+            Example(cls(), {"partials": (3, 2, 5), "out": (2, 5)}),
+            Example(cls(), {"partials": (1, 4), "out": (4,)}),
+        )

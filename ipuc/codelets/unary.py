@@ -12,6 +12,7 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
     In,
     Number,
@@ -78,3 +79,12 @@ class UnaryOp(Codelet):
         per_worker = ceil_div(elements(windows["out"]), target.worker_contexts)
         base = 33 if self.op == "exp" else 17
         return target.worker_contexts * (base + ceil_div(per_worker, each) * cost) + 20
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Each operation on a vector, and one on a block of halves."""
+        block = {"x": (2, 3), "out": (2, 3)}
+        return (
+            *(Example(cls(op), {"x": (5,), "out": (5,)}) for op in KINDS),
+            Example(cls("relu"), block, dict.fromkeys(block, "float16")),
+        )
