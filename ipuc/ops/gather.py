@@ -1,0 +1,64 @@
+"""Gather."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import ShapeError, ValueRangeError
+from ipuc.graph.ir import Node
+from ipuc.ops.define import Op
+from ipuc.ops.shaping import axis_of
+from ipuc.planner.context import Context
+from ipuc.planner.gathering import look_up, pick
+from ipuc.planner.views import progressions, take
+from ipuc.program.tensor import Tensor
+from ipuc.types import Ints
+
+#: Constant indices that make at most this many arithmetic progressions are a view.
+MAX_PROGRESSIONS = 16
+
+
+class Gather(Op):
+    """Pick slices of one axis by index; a negative index counts from the end.
+
+    Source: ONNX Gather-13.
+    """
+
+    name: ClassVar[str] = "Gather"
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """A view, or one vertex per slice, or vertices that read the indices when they run."""
+        x = ctx.tensor(node.inputs[0])
+        (output,) = node.outputs
+        axis = axis_of(node, len(x.shape))
+        shape = ctx.type(output).shape
+        known = ctx.constant(node.inputs[1])
+        if known is None:
+            if not x.shape[axis] and ctx.type(output).size:
+                raise ShapeError("it picks from an axis of extent 0", where=node.where())
+            made = look_up(ctx, x, axis, ctx.tensor(node.inputs[1]), output)
+        else:
+            made = _pick_known(ctx, x, axis, _positions(known, x.shape[axis], node), output)
+        ctx.define(output, ctx.builder.reshape(made, shape, output))
+
+
+def _positions(indices: NDArray[Any], extent: int, node: Node) -> Ints:
+    """Hold constant indices to their range, and count them from the front: int64[n]."""
+    flat = indices.reshape(-1).astype(np.int64)
+    wrong = (flat < -extent) | (flat >= extent)
+    if wrong.any():
+        raise ValueRangeError(
+            f"index {int(flat[np.argmax(wrong)])} is outside an axis of extent {extent}",
+            where=node.where(),
+            fix=f"use indices from {-extent} to {extent - 1}",
+        )
+    return np.where(flat < 0, flat + extent, flat)
+
+
+def _pick_known(ctx: Context, x: Tensor, axis: int, indices: Ints, name: str) -> Tensor:
+    if len(progressions(indices)) <= MAX_PROGRESSIONS:
+        return take(x, axis, indices)
+    return pick(ctx, x, axis, indices, name)
