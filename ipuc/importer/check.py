@@ -52,7 +52,14 @@ def check(source: ModelSource) -> None:
         if not known and schema_of(node.op_type, versions.get(domain, 0), domain) is None:
             node.domain = _UNKNOWN_DOMAIN
     model.opset_import.append(onnx.helper.make_opsetid(_UNKNOWN_DOMAIN, 1))
-    # Older forms demand that initializers be inputs too, and weights stand as inputs here anyway.
+    # The checker wants a type for every output and a shape for every input, which engines do not:
+    # inference finds the ones, --shape settles the others.
+    for info in model.graph.output:
+        if info.type.WhichOneof("value") is None:
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    for info in (*model.graph.input, *model.graph.output):
+        if info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape"):
+            info.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except UnicodeDecodeError as error:

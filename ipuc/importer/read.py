@@ -180,10 +180,14 @@ def _check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     version = opsets(model).get("")
     if version is None and model.ir_version < 3:
         version = 1
+    if version is None and not model.opset_import:
+        raise ImportFailure(
+            "the model does not say which operator set it uses: the file is cut short or damaged",
+            where=where,
+            fix="download or export it again",
+        )
     if version is None:
-        # A model of foreign operators only may leave it out: any version will do.
-        model.opset_import.append(onnx.helper.make_opsetid("", newest))
-        return model
+        return model  # foreign operators only
     if version > newest:
         raise ImportFailure(
             f"the model uses operator set {version}; the onnx package here knows up to {newest}",
@@ -262,6 +266,10 @@ def separate(
     model = _check_opset(model, str(path) if path else f'model "{name}"')
     budget = Budget(max_bytes)
     skeleton = _skeleton(model)
+    if skeleton.opset_import and "" not in opsets(skeleton):
+        # Foreign operators only. Functions may open into standard ones: any version will do.
+        newest = onnx.defs.onnx_opset_version()
+        skeleton.opset_import.append(onnx.helper.make_opsetid("", newest))
     for message in (skeleton, *model.graph.node):
         _check_text(message, str(path) if path else f'model "{name}"')
     weights = _take_weights(model, skeleton, folder, budget)

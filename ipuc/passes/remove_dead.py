@@ -11,7 +11,7 @@ from ipuc.passes.define import GraphPass, PassResult, copy_graph, drop_unused
 
 @dataclass(frozen=True)
 class RemoveDead(GraphPass):
-    """Remove nodes whose outputs reach no graph output, unread trailing outputs, unread constants.
+    """Remove nodes whose outputs reach no graph output, unread extra outputs, unread constants.
 
     Inputs stay even if nothing reads them: they are part of the model's signature.
     """
@@ -26,7 +26,7 @@ class RemoveDead(GraphPass):
             if needed.isdisjoint(name for name in node.outputs if name):
                 continue
             needed.update(node.inputs)
-            kept.append(_without_trailing(node, needed))
+            kept.append(_without_extras(node, needed))
         kept.reverse()
         result = copy_graph(graph, kept)
         drop_unused(result)
@@ -43,10 +43,11 @@ class RemoveDead(GraphPass):
 _EXTRAS = frozenset({"BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"})
 
 
-def _without_trailing(node: Node, needed: set[str]) -> Node:
+def _without_extras(node: Node, needed: set[str]) -> Node:
     if node.domain or node.op not in _EXTRAS:
         return node
-    outputs = [name if name in needed else "" for name in node.outputs]
-    while len(outputs) > 1 and not outputs[-1]:
-        outputs.pop()
-    return node if tuple(outputs) == node.outputs else replace(node, outputs=tuple(outputs))
+    # The first output is the result itself, and not optional.
+    extras = [name if name in needed else "" for name in node.outputs[1:]]
+    # All extras or none: BatchNormalization allows certain numbers of outputs only.
+    outputs = (node.outputs[0], *(extras if any(extras) else ()))
+    return node if outputs == node.outputs else replace(node, outputs=outputs)
