@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce import Reduce
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
-from ipuc.planner.portions import portions, row_major
+from ipuc.planner.portions import GridAxis, Portion, portions, row_major
 from ipuc.planner.search import candidates, rank
 from ipuc.program.builder import common_factors
-from ipuc.program.tensor import Tensor, View
+from ipuc.program.split import split_axis
+from ipuc.program.tensor import Tensor, View, fill
 from ipuc.program.variables import MIN_BYTES_PER_TILE
 from ipuc.types import Shape
 
@@ -42,22 +43,20 @@ def reduce(
         dtype: element type of the result; the operand's by default.
 
     Returns:
-        A new row-major variable, shaped like the operand with extent 1 on `axes`.
+        A new row-major variable, shaped like the operand with extent 1 on `axes`; if there is
+        nothing to combine, a fill of the operation's identity.
     """
+    shape = tuple(1 if a in axes else n for a, n in enumerate(tensor.shape))
+    kind = dtype or tensor.dtype
+    if tensor.size == 0:
+        return fill(identity(op, kind), shape, kind)
     kept = [a for a in range(len(tensor.shape)) if a not in axes]
     turned = tensor.transpose([*kept, *axes])
     view = turned.view()
     if view is None:
-        turned = ctx.builder.copy(turned, f"{name} operand")
-        view = turned.view()
-    shape = tuple(1 if a in axes else n for a, n in enumerate(tensor.shape))
-    out = ctx.builder.variable(name, dtype or tensor.dtype, shape)
-    if out.size == 0:
-        return out
-    if view is None:  # nothing to combine: the identity
-        identity = {"sum": 0, "prod": 1, "and": 1, "or": 0, "max": -np.inf, "min": np.inf}[op]
-        ctx.builder.copy_into(out, ctx.scalar(float(identity), out.dtype, shape), name)
-        return out
+        view = ctx.builder.copy(turned, f"{name} operand").view()
+    assert view is not None
+    out = ctx.builder.variable(name, kind, shape)
     first = View(view.variable, view.offset, view.axes[: len(kept)])
     last = View(view.variable, view.offset, view.axes[len(kept) :])
     keep = common_factors([first]) or [(1, [0])]
@@ -66,6 +65,19 @@ def reduce(
     strides = [s[0] for _, s in (*keep, *drop)]
     _stages(ctx, op, view, extents, strides, len(keep), out, name, square)
     return out
+
+
+def identity(op: str, dtype: str) -> float:
+    """What a reduction of no elements gives."""
+    if op in ("max", "min"):
+        low = op == "max"
+        if dtype == "bool":
+            return float(not low)
+        if dtype.startswith("float"):
+            return -math.inf if low else math.inf
+        limits = np.iinfo(dtype)
+        return float(limits.min if low else limits.max)
+    return {"sum": 0.0, "or": 0.0, "prod": 1.0, "and": 1.0}[op]
 
 
 def _stages(
@@ -81,7 +93,7 @@ def _stages(
 ) -> None:
     """One stage, or partials over a split of the reduced dimensions and a second stage."""
     codelet = Reduce(op, len(extents) - kept, square)
-    wide = op == "sum" and out.dtype == "float16"
+    wide = op in ("sum", "prod") and out.dtype == "float16"
     parts, grains = _split(ctx, codelet, extents, kept, out.itemsize)
     slices = math.prod(parts[kept:])
     target_view = out.view()
@@ -147,10 +159,19 @@ def _split(
     return ctx.plans[key], grains
 
 
-def add_partials(ctx: Context, partials: Tensor, out: Tensor, name: str) -> None:
+def add_partials(
+    ctx: Context, partials: Tensor, out: Tensor, name: str, *, each: int | None = None
+) -> None:
     """Add a [D, n] variable of float32 partials along D into the whole variable `out`.
 
     The outputs are spread over all tiles in order; each tile fetches its D pieces.
+
+    Args:
+        ctx: the lowering.
+        partials: [D, n].
+        out: n elements.
+        name: of the compute set.
+        each: outputs of one vertex; by default what the granularity says.
     """
     from_view, into = partials.view(), out.view()
     assert from_view is not None
@@ -159,9 +180,7 @@ def add_partials(ctx: Context, partials: Tensor, out: Tensor, name: str) -> None
     grain = ctx.target.vector_width(partials.itemsize)
     parts = min(ctx.target.tiles, -(-size // grain))
     with ctx.builder.compute_set(name) as compute_set:
-        for portion in portions(
-            (size,), [parts], [grain], ctx.granularity, ctx.target.worker_contexts
-        ):
+        for portion in _output_portions(ctx, size, parts, grain, each):
             tables = [axis.begin for axis in portion.axes]
             compute_set.add(
                 ReduceAdd(),
@@ -169,3 +188,16 @@ def add_partials(ctx: Context, partials: Tensor, out: Tensor, name: str) -> None
                 partials=ctx.builder.field(partials, tables, (depth, *portion.shape), (size, 1)),
                 out=ctx.builder.field(out, tables, portion.shape, (1,)),
             )
+
+
+def _output_portions(
+    ctx: Context, size: int, parts: int, grain: int, each: int | None
+) -> Iterator[Portion]:
+    workers = ctx.target.worker_contexts
+    if each is None:
+        yield from portions((size,), [parts], [grain], ctx.granularity, workers)
+        return
+    for portion in portions((size,), [parts], [grain], "tile", workers):
+        for inner in split_axis(portion.shape[0], -(-portion.shape[0] // each), each):
+            extra = GridAxis(0, inner.begin, None)
+            yield Portion((*portion.axes, extra), (inner.size,))

@@ -1,0 +1,22 @@
+"""ReduceL1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipuc.ops.reducing import Reduction, norm
+from ipuc.planner.context import Context
+from ipuc.program.tensor import Tensor
+
+
+class ReduceL1(Reduction):
+    """y = the sum of |x|. Source: ONNX ReduceL1-18."""
+
+    name: ClassVar[str] = "ReduceL1"
+
+    def combine(
+        self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str
+    ) -> Tensor:
+        """Magnitudes, then their sum."""
+        return norm(ctx, x, axes, 1, name, dtype)

@@ -1,0 +1,36 @@
+"""ReduceLogSumExp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ipuc.codelets.binary import BinaryOp
+from ipuc.ops.reducing import Reduction, unary
+from ipuc.planner.context import Context
+from ipuc.planner.elementwise import elementwise
+from ipuc.planner.reduction import reduce
+from ipuc.program.tensor import Tensor
+
+#: The greatest element is held to finite numbers, so that infinity - infinity never occurs.
+_GREATEST = float(np.finfo(np.float32).max)
+
+
+class ReduceLogSumExp(Reduction):
+    """y = log(sum(exp(x))), taken relative to the greatest x. Source: ONNX ReduceLogSumExp-18."""
+
+    name: ClassVar[str] = "ReduceLogSumExp"
+
+    def combine(
+        self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str
+    ) -> Tensor:
+        """max; x - max; exp; sum; log; + max."""
+        most = reduce(ctx, "max", x, axes, f"{name} max", dtype="float32")
+        most = unary(ctx, "clip", most, f"{name} max", "float32", (-_GREATEST, _GREATEST))
+        less = elementwise(ctx, BinaryOp("sub"), {"a": x, "b": most}, "float32", f"{name} relative")
+        powers = unary(ctx, "exp", less, f"{name} exp", "float32")
+        total = reduce(ctx, "sum", powers, axes, f"{name} sum")
+        log = unary(ctx, "log", total, f"{name} log", "float32")
+        return elementwise(ctx, BinaryOp("add"), {"a": log, "b": most}, dtype, name)

@@ -1,0 +1,23 @@
+"""ReduceProd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipuc.ops.reducing import Reduction, plain
+from ipuc.planner.context import Context
+from ipuc.program.tensor import Tensor
+
+
+class ReduceProd(Reduction):
+    """y = the product. Source: ONNX ReduceProd-18."""
+
+    name: ClassVar[str] = "ReduceProd"
+
+    def combine(
+        self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str
+    ) -> Tensor:
+        """One reduction."""
+        del dtype
+        return plain(ctx, "prod", x, axes, name)
