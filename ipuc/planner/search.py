@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.types import Ints
 
@@ -41,6 +43,6 @@ def candidates(grains: Sequence[int], most: int, limits: Sequence[int] | None = 
     return table
 
 
-def rank(keys: Sequence[Ints]) -> Ints:
+def rank(keys: Sequence[NDArray[Any]]) -> Ints:
     """Row numbers in order of the keys, the first key deciding first."""
     return np.lexsort(tuple(reversed([np.asarray(key) for key in keys])))

@@ -1,0 +1,157 @@
+"""ConvPartialnx1: a block of a convolution, with the matrix unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ipuc.codelets.amp import as_cycles, grouped_product, row_time
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+)
+from ipuc.target import Target
+from ipuc.types import Shape
+
+#: Input channels that the matrix unit takes at once: chain depth 4 times the load width.
+INPUT_GROUP = {4: 8, 2: 16}
+
+
+@dataclass(frozen=True)
+class ConvPartial(Codelet):
+    """Partial sums of a convolution over a block of outputs and of input channels.
+
+    x: [batch, group, in channels, *field], weights: [group, out channels, in channels, *kernel],
+    out: [batch, group, out channels, *field]. Where the block touches the border of the field,
+    the window holds only what exists, and `pads` says how much of the kernel's reach is missing.
+
+    Attributes:
+        stride: per field dimension.
+        dilation: of the kernel, per field dimension.
+        pads: zeros before and after the window, per field dimension.
+
+    Source: lowering.md 2.2 (AMP nx1; one kernel row fused when the input group fills the unit).
+    """
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    name: ClassVar[str] = "ConvPartialnx1"
+    fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("weights"), Out("out"))
+
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Gather each kernel position's inputs into columns, then multiply by the weights."""
+        axes, dims = batch.axes, len(self.stride)
+        x, weights = operands["x"], operands["weights"]
+        x = x[tuple(slice(0, 1) if x.strides[a] == 0 else slice(None) for a in range(axes))]
+        columns = self._columns(x, batch.windows["out"][3:], batch.windows["weights"][3:])
+        # columns: [*grid, batch, group, in channels, *out, *kernel]
+        lead = list(range(axes))
+        b, g, ci = axes, axes + 1, axes + 2
+        out_axes = list(range(axes + 3, axes + 3 + dims))
+        kernel_axes = list(range(axes + 3 + dims, axes + 3 + 2 * dims))
+        depth = x.shape[ci] * math.prod(columns.shape[a] for a in kernel_axes)
+        right = columns.transpose(*lead, g, ci, *kernel_axes, b, *out_axes)
+        right = right.reshape(
+            *x.shape[:axes], x.shape[g], depth, x.shape[b], *batch.windows["out"][3:]
+        )
+        keep = tuple(slice(0, 1) if weights.strides[a] == 0 else slice(None) for a in range(axes))
+        left = weights[keep]
+        left = left.reshape(*left.shape[: axes + 2], depth)
+        grid = (*batch.grid, x.shape[g])
+        product = grouped_product(left, right, grid, left_rows=1, right_columns=1 + dims)
+        # [*grid, group, out channels, batch, *out] -> [*grid, batch, group, out channels, *out]
+        out = product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
+        return {"out": out}
+
+    def _columns(self, x: Array, out: Shape, kernel: Shape) -> Array:
+        """A view of x with an axis for each output and each kernel position."""
+        dims = len(out)
+        if any(p for pair in self.pads for p in pair):
+            x = np.pad(x, ((0, 0),) * (x.ndim - dims) + self.pads)
+        lead = x.ndim - dims
+        steps = x.strides[lead:]
+        return np.lib.stride_tricks.as_strided(
+            x,
+            (*x.shape[:lead], *out, *kernel),
+            (
+                *x.strides[:lead],
+                *(s * n for s, n in zip(steps, self.stride, strict=True)),
+                *(s * n for s, n in zip(steps, self.dilation, strict=True)),
+            ),
+            writeable=False,
+        )
+
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Cycles of one vertex."""
+        batch, groups, outs, *field = windows["out"]
+        ins, *kernel = windows["weights"][2:]
+        workers = target.worker_contexts
+        full = INPUT_GROUP[4 if itemsize >= 4 else 2]
+        units = target.conv_units_float32 if itemsize >= 4 else target.conv_units_mixed
+        in_group = _in_group(ins, full)
+        fused = full // in_group
+        in_groups, out_groups = ceil_div(ins, in_group), ceil_div(outs, units)
+        load = units * 32 // target.coefficient_load_bytes_per_cycle
+        extra = np.select([fused == 1, fused == 2, fused == 4], [15, 46, 60], 20 * fused)
+        rows = batch * elements(tuple(field[:-1]))
+        slow, quick = row_time(rows, field[-1], workers, _row_cost(itemsize))
+        slow, quick = slow + 17, quick + 17
+        position = np.maximum(workers * slow, workers * quick + 9)
+        outer, inner_kernel = ceil_div(kernel[0], fused), elements(tuple(kernel[1:]))
+        if len(kernel) == 1:
+            outer, inner_kernel = ceil_div(kernel[0], fused), 1
+        inner = outer * (14 + inner_kernel * (12 + load + extra + 3))
+        inner = inner + outer * inner_kernel * position
+        outputs = rows * field[-1]
+        zero = workers * out_groups * groups * (ceil_div(ceil_div(outputs * units, workers), 2) + 5)
+        total = (
+            109
+            + 18 * workers
+            + groups * (17 * out_groups + 6 * (out_groups - 1) + 1)
+            + 6 * (groups - 1)
+            + 1
+            + groups * (16 + in_groups * (14 + out_groups * (14 + inner)))
+            + zero
+        )
+        return as_cycles(total)
+
+    def edges(self, windows: Mapping[str, Shape]) -> int:
+        """One vector per input group, per pair of groups, and per output group."""
+        groups, outs, ins = windows["weights"][:3]
+        in_groups, out_groups = ceil_div(ins, int(_in_group(ins, 8))), ceil_div(outs, 8)
+        return int(groups * (in_groups + in_groups * out_groups + out_groups))
+
+    def flops(self, windows: Mapping[str, Shape]) -> int:
+        """Two for each multiply-add of the dense block."""
+        return 2 * math.prod(windows["out"]) * math.prod(windows["weights"][2:])
+
+
+def _in_group(ins: Number, full: int) -> Any:
+    """Input channels per group: the unit's depth, or the smaller power of two that suffices."""
+    ins = np.asarray(ins)
+    return np.select([ins <= full // 4, ins <= full // 2], [full // 4, full // 2], full)
+
+
+def _row_cost(itemsize: int) -> Any:
+    def cost(n: Any) -> Any:
+        n = np.asarray(n)
+        if itemsize >= 4:
+            return np.select([n == 0, n == 1, n == 2], [11, 27, 38], 39 + 8 * (n - 3))
+        return np.select([n == 0, n == 1, n == 2], [11, 23, 28], 28 + 4 * (n - 3))
+
+    return cost

@@ -1,0 +1,91 @@
+"""MatMulPartial: a block of a matrix product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ipuc.codelets.amp import as_cycles, grouped_product, horizontal_mac_cycles, row_time
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+)
+from ipuc.target import Target
+from ipuc.types import Shape
+
+
+@dataclass(frozen=True)
+class MatMulPartial(Codelet):
+    """out = a @ b for a block of rows, columns and depth.
+
+    a: [*batch, m, k], b: [*batch, k, n], out: [*batch, m, n].
+
+    Attributes:
+        method: "mac" multiplies rows by columns with the vector unit (HorizontalMac); "amp" uses
+            the matrix unit, with the larger of m and n as its field (ConvPartial1x1).
+
+    Source: lowering.md 2.4 and 2.2 (a matrix product is a 1x1 convolution; 1.2).
+    """
+
+    method: str
+
+    name: ClassVar[str] = "MatMulPartial"
+    fields: ClassVar[tuple[FieldSpec, ...]] = (In("a"), In("b"), Out("out"))
+
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Multiply, merging grid axes into few products."""
+        inner = len(batch.windows["out"]) - 2
+        a, b = operands["a"], operands["b"]
+        grid = (*batch.grid, *batch.windows["out"][:inner])
+        return {"out": grouped_product(a, b, grid, left_rows=1, right_columns=1)}
+
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Cycles of one vertex."""
+        *batch, m, k = windows["a"]
+        n = windows["b"][-1]
+        repeats = elements(tuple(batch))
+        if self.method == "mac":
+            one = horizontal_mac_cycles(target.worker_contexts, m, n, k, itemsize)
+        else:
+            one = np.minimum(_amp(target, m, n, k, itemsize), _amp(target, n, m, k, itemsize))
+        return as_cycles(one * repeats)
+
+    def flops(self, windows: Mapping[str, Shape]) -> int:
+        """Two for each multiply-add."""
+        return 2 * math.prod(windows["a"]) * windows["b"][-1]
+
+
+def _amp(target: Target, field: Number, outs: Number, depth: Number, itemsize: int) -> Number:
+    """AMP cycles of field x depth by depth x outs; source: lowering.md 2.2 with a 1x1 kernel."""
+    workers = target.worker_contexts
+    wide = itemsize >= 4
+    units = target.conv_units_float32 if wide else target.conv_units_mixed
+    in_groups, out_groups = ceil_div(depth, 8 if wide else 16), ceil_div(outs, units)
+    load = units * 32 // target.coefficient_load_bytes_per_cycle
+    per = 8 if wide else 4
+    slow, quick = row_time(1, field, workers, lambda n: 28 + (11 if wide else 0) + per * (n - 3))
+    slow, quick = np.maximum(slow + 17, 28), np.maximum(quick + 17, 28)
+    position = np.maximum(workers * slow, workers * quick + 9)
+    inner = 14 + 12 + load + 15 + 3 + position
+    zero = workers * out_groups * (ceil_div(ceil_div(field * units, workers), 2) + 5)
+    return (
+        109
+        + 18 * workers
+        + 18 * out_groups
+        + 16
+        + in_groups * (14 + out_groups * (14 + inner))
+        + zero
+    )

@@ -1,0 +1,138 @@
+"""Pool: the largest, mean or norm of each sliding window."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ipuc.codelets.amp import as_cycles, row_time
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+    maximum,
+)
+from ipuc.target import Target
+from ipuc.types import Shape
+
+
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """The value that no element is below: what padding counts as under max."""
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def shifted(x: Array, out: Shape, start: tuple[int, ...], stride: tuple[int, ...]) -> Array:
+    """The element that each output sees at one kernel position: [..., *out], a view."""
+    lead = (slice(None),) * (x.ndim - len(out))
+    ends = [b + (n - 1) * s + 1 for b, n, s in zip(start, out, stride, strict=True)]
+    steps = zip(start, ends, stride, strict=True)
+    return x[(*lead, *(slice(b, e, s) for b, e, s in steps))]
+
+
+@dataclass(frozen=True)
+class Pool(Codelet):
+    """Pool a block of channels and outputs.
+
+    x: [batch, channels, *field], only what exists; out: [batch, channels, *out].
+
+    Attributes:
+        kind: "max", "mean" or "norm".
+        kernel: window extents.
+        stride: between outputs.
+        dilation: between window elements.
+        pads: elements missing before and after the window of the block, per dimension.
+        counted: how many of those a mean counts as zeros, per dimension.
+        power: p of the norm.
+
+    Source: lowering.md 3.5 (PopLibs PerformanceEstimation), groups of 4 vectors of channels.
+    """
+
+    kind: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    counted: tuple[tuple[int, int], ...]
+    power: int = 2
+
+    name: ClassVar[str] = "Pooling"
+    fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), Out("out"))
+
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Combine kernel position by kernel position."""
+        x, out = operands["x"], batch.windows["out"][2:]
+        dims = len(out)
+        if any(p for pair in self.pads for p in pair):
+            value = lowest(x.dtype) if self.kind == "max" else 0
+            x = np.pad(x, ((0, 0),) * (x.ndim - dims) + self.pads, constant_values=value)
+        total: Array | None = None
+        for position in itertools.product(*(range(k) for k in self.kernel)):
+            start = tuple(p * d for p, d in zip(position, self.dilation, strict=True))
+            seen = shifted(x, out, start, self.stride)
+            if self.kind == "norm":
+                seen = np.abs(seen) ** self.power
+            if total is None:
+                total = seen.copy()
+            elif self.kind == "max":
+                np.maximum(total, seen, out=total)
+            else:
+                total += seen
+        assert total is not None
+        if self.kind == "mean":
+            total = total / self._counts(batch.windows["x"][2:], out).astype(total.dtype)
+        elif self.kind == "norm":
+            total = total ** (1.0 / self.power)
+        return {"out": total}
+
+    def _counts(self, field: Shape, out: Shape) -> Array:
+        """Elements that each output's mean divides by: [*out]."""
+        counts = np.ones((), np.int64)
+        for d, (extent, outs) in enumerate(zip(field, out, strict=True)):
+            (before, _), (low, high) = self.pads[d], self.counted[d]
+            place = (
+                np.arange(outs)[:, None] * self.stride[d]
+                + np.arange(self.kernel[d])[None, :] * self.dilation[d]
+                - before
+            )
+            counts = counts[..., None] * ((place >= -low) & (place < extent + high)).sum(axis=1)
+        return np.maximum(counts, 1)
+
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Cycles of one vertex."""
+        batch, channels, *field = windows["out"]
+        workers, width = target.worker_contexts, target.vector_width(itemsize)
+        groups = ceil_div(channels, 4 * width)
+        vectors = ceil_div(ceil_div(channels, groups), width)
+        repeat = 1 if self.kind == "max" else 2
+
+        def cost(n: Any) -> Any:
+            each = 6 + vectors * (3 + 3 + repeat + 3 * (np.maximum(n, 1) - 1))
+            return np.where(
+                np.asarray(n) > 0, 15 + math.prod(self.kernel) * (23 + groups * each), 0
+            )
+
+        rows = batch * elements(tuple(field[:-1]))
+        slow, _ = row_time(rows, field[-1], workers, cost)
+        start = 41 + (4 + ceil_div(maximum(rows * field[-1], 1), workers)) * groups
+        return as_cycles(13 + workers * (start + slow))
+
+    def edges(self, windows: Mapping[str, Shape]) -> int:
+        """One vector of input and one of output for each group of channels (8 at most)."""
+        return 2 * int(ceil_div(windows["out"][1], 8))
+
+    def flops(self, windows: Mapping[str, Shape]) -> int:
+        """One operation for each output and kernel position."""
+        return math.prod(windows["out"]) * math.prod(self.kernel)

@@ -1,0 +1,85 @@
+"""MaxPoolIndices: where each window's largest element lies."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ipuc.codelets.define import (
+    Array,
+    Batch,
+    Codelet,
+    FieldSpec,
+    In,
+    Number,
+    Out,
+    ceil_div,
+    elements,
+)
+from ipuc.codelets.pool import lowest, shifted
+from ipuc.target import Target
+from ipuc.types import Shape
+
+
+@dataclass(frozen=True)
+class MaxPoolIndices(Codelet):
+    """The position of the first largest element of each window.
+
+    x: [batch, channels, *field], only what exists; positions: the same, int32, the number to
+    report for each element; out: [batch, channels, *out], int32.
+
+    Attributes:
+        kernel: window extents.
+        stride: between outputs.
+        dilation: between window elements.
+        pads: elements missing before and after the window of the block, per dimension.
+
+    Source: the pooling loop of lowering.md 3.5 with a compare and a select for each element;
+    6 cycles an element is our own estimate.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    name: ClassVar[str] = "MaxPoolIndices"
+    fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("positions"), Out("out"))
+
+    def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
+        """Keep the position of the first largest element seen."""
+        x, out = operands["x"], batch.windows["out"][2:]
+        pads = ((0, 0),) * (x.ndim - len(out)) + self.pads
+        x = np.pad(x, pads, constant_values=lowest(x.dtype))
+        positions = np.pad(operands["positions"], pads)
+        best: Array | None = None
+        found: Array | None = None
+        for place in itertools.product(*(range(k) for k in self.kernel)):
+            start = tuple(p * d for p, d in zip(place, self.dilation, strict=True))
+            seen = shifted(x, out, start, self.stride)
+            here = shifted(positions, out, start, self.stride)
+            if best is None or found is None:
+                best, found = seen, here
+            else:
+                found = np.where(seen > best, here, found)
+                best = np.maximum(best, seen)
+        assert found is not None
+        return {"out": found}
+
+    def cycles(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Number:
+        """Cycles of one vertex."""
+        del itemsize
+        workers = target.worker_contexts
+        per_worker = ceil_div(elements(windows["out"]), workers)
+        return 13 + workers * (41 + per_worker * math.prod(self.kernel) * 6)
+
+    def flops(self, windows: Mapping[str, Shape]) -> int:
+        """One comparison for each output and kernel position."""
+        return math.prod(windows["out"]) * math.prod(self.kernel)

@@ -1,0 +1,46 @@
+"""MaxPool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ipuc.codelets.pool_indices import MaxPoolIndices
+from ipuc.graph.ir import Node
+from ipuc.ops.pooling import Pooling
+from ipuc.planner.context import Context
+from ipuc.planner.pooling import pool
+from ipuc.planner.window import SlideParts
+
+
+class MaxPool(Pooling):
+    """The largest element of each window, and where it lies if asked. Source: ONNX MaxPool-12."""
+
+    name: ClassVar[str] = "MaxPool"
+    kind: ClassVar[str] = "max"
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """The pooling; indices are a second compute set, which reads a table of positions."""
+        super().lower(ctx, node)
+        if len(node.outputs) < 2 or not node.outputs[1]:
+            return
+        x, output = ctx.tensor(node.inputs[0]), node.outputs[1]
+        slides = self.slides(ctx, node)
+
+        def make(field: Sequence[SlideParts]) -> MaxPoolIndices:
+            return MaxPoolIndices(
+                tuple(s.kernel for s in slides),
+                tuple(s.stride for s in slides),
+                tuple(s.dilation for s in slides),
+                tuple(f.pads for f in field),
+            )
+
+        positions = np.arange(x.size, dtype=np.int32).reshape(x.shape)
+        if node.attributes.get("storage_order", 0):  # column-major within a channel
+            planes = positions.reshape(*x.shape[:2], *reversed(x.shape[2:]))
+            positions = planes.transpose(0, 1, *range(planes.ndim - 1, 1, -1))
+        table = ctx.builder.constant(f"{output} positions", positions)
+        operands = {"x": x, "positions": table}
+        ctx.define(output, pool(ctx, operands, slides, make, "int32", output))
