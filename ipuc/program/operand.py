@@ -98,4 +98,4 @@ def _progression(table: Ints) -> tuple[int, int, Ints | None]:
 def gather_grid(access: Access, flat: Array) -> Array:
     """`gather`, with the grid of an explicit offset array restored."""
     picked = gather(access, flat)
-    return picked.reshape(*access.offset.grid, *access.shape)
+    return picked.reshape((*access.offset.grid, *access.shape))
