@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ipuc.codelets import functions
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -20,6 +21,7 @@ from ipuc.codelets.define import (
     ceil_div,
     elements,
 )
+from ipuc.codelets.loops import BINARY, INTEGER, INTEGER_DIVIDE, Loop, fused
 from ipuc.target import Target
 
 
@@ -29,20 +31,59 @@ class BinaryKind:
 
     Attributes:
         apply: NumPy meaning.
-        float32: (cycles of one loop, elements a loop handles) for 4-byte elements.
-        float16: the same for 2-byte elements.
+        loop: see `ipuc.codelets.loops`.
+        integer: (cycles of one loop, elements it handles) for whole numbers.
+        dtypes: element types of the fields in a typical use, for tests.
+        ranges: operands of that use.
     """
 
     apply: Callable[[Any, Any], Array]
-    float32: tuple[int, int]
-    float16: tuple[int, int]
+    loop: Loop
+    integer: tuple[int, int] = INTEGER
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-#: Source: PopLibs popopsCycleEstimators (loop bodies of BinaryOp1D).
+def _prelu(x: Array, slope: Array) -> Array:
+    return np.where(x > 0, x, x * slope)
+
+
+_TEST = {"out": "bool"}
+_FLAGS = dict.fromkeys(("a", "b", "out"), "bool")
+_WORDS = dict.fromkeys(("a", "b", "out"), "uint32")
+_SHIFT = {"b": (0.0, 3.0)}
+_COMPARE = BINARY["compare"]
+
 KINDS: dict[str, BinaryKind] = {
-    "add": BinaryKind(np.add, (3, 2), (3, 4)),
-    "sub": BinaryKind(np.subtract, (3, 2), (3, 4)),
-    "mul": BinaryKind(np.multiply, (3, 2), (3, 4)),
+    "add": BinaryKind(np.add, BINARY["add"]),
+    "and": BinaryKind(np.logical_and, BINARY["logical"], dtypes=_FLAGS),
+    "bit_and": BinaryKind(np.bitwise_and, BINARY["bits"], dtypes=_WORDS),
+    "bit_or": BinaryKind(np.bitwise_or, BINARY["bits"], dtypes=_WORDS),
+    "bit_xor": BinaryKind(np.bitwise_xor, BINARY["bits"], dtypes=_WORDS),
+    "div": BinaryKind(functions.divide, BINARY["div"], INTEGER_DIVIDE, ranges={"b": (0.5, 2)}),
+    "eq": BinaryKind(
+        np.equal,
+        _COMPARE,
+        dtypes={"a": "int32", "b": "int32", "out": "bool"},
+        ranges={"a": (0, 2), "b": (0, 2)},
+    ),
+    "fmod": BinaryKind(np.fmod, BINARY["remainder"], INTEGER_DIVIDE, ranges={"b": (0.5, 2)}),
+    "ge": BinaryKind(np.greater_equal, _COMPARE, dtypes=_TEST),
+    "gt": BinaryKind(np.greater, _COMPARE, dtypes=_TEST),
+    "le": BinaryKind(np.less_equal, _COMPARE, dtypes=_TEST),
+    "lt": BinaryKind(np.less, _COMPARE, dtypes=_TEST),
+    "max": BinaryKind(np.maximum, BINARY["max"]),
+    "min": BinaryKind(np.minimum, BINARY["max"]),
+    "mod": BinaryKind(np.mod, BINARY["remainder"], INTEGER_DIVIDE, ranges={"b": (0.5, 2)}),
+    "mul": BinaryKind(np.multiply, BINARY["add"]),
+    "or": BinaryKind(np.logical_or, BINARY["logical"], dtypes=_FLAGS),
+    # whole powers come from repeated multiplication of at most 32 bits of exponent
+    "pow": BinaryKind(functions.power, BINARY["pow"], (312, 1), ranges={"a": (0.1, 3)}),
+    "prelu": BinaryKind(_prelu, fused("add", "max")),
+    "shift_left": BinaryKind(np.left_shift, BINARY["bits"], dtypes=_WORDS, ranges=_SHIFT),
+    "shift_right": BinaryKind(np.right_shift, BINARY["bits"], dtypes=_WORDS, ranges=_SHIFT),
+    "sub": BinaryKind(np.subtract, BINARY["add"]),
+    "xor": BinaryKind(np.logical_xor, BINARY["logical"], dtypes=_FLAGS),
 }
 
 
@@ -52,11 +93,13 @@ class BinaryOp(Codelet):
 
     Attributes:
         op: a key of `KINDS`.
+        integer: the operands are whole numbers, which have loops of their own.
 
     Source: PopLibs BinaryOp1D: 11 + W * (29 float, 26 half + loop over ceil(n / W) elements).
     """
 
     op: str
+    integer: bool = False
 
     name: ClassVar[str] = "BinaryOp"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("a"), In("b"), Out("out"))
@@ -72,18 +115,22 @@ class BinaryOp(Codelet):
         """Cycles of one vertex."""
         workers = target.worker_contexts
         kind = KINDS[self.op]
-        cost, each = kind.float32 if itemsize >= 4 else kind.float16
+        cost, each = kind.loop[0] if itemsize >= 4 else kind.loop[1]
+        if self.integer:
+            cost, each = kind.integer
         per_worker = ceil_div(elements(windows["out"]), workers)
         base = 29 if itemsize >= 4 else 26
         return 11 + workers * (base + ceil_div(per_worker, each) * cost)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """Each operation on a vector, and one on a block of halves."""
+        """Each operation on a vector, one on whole numbers, and one on a block of halves."""
         vector = {"a": (5,), "b": (5,), "out": (5,)}
         block = {"a": (2, 3), "b": (2, 3), "out": (2, 3)}
-        halves = dict.fromkeys(block, "float16")
         return (
-            *(Example(cls(op), vector) for op in KINDS),
-            Example(cls("add"), block, halves),
+            *(Example(cls(op), vector, kind.dtypes, kind.ranges) for op, kind in KINDS.items()),
+            Example(
+                cls("div", integer=True), vector, dict.fromkeys(vector, "int32"), {"b": (1, 9)}
+            ),
+            Example(cls("add"), block, dict.fromkeys(block, "float16")),
         )
