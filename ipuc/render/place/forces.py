@@ -37,12 +37,12 @@ class Parameters:
 
     area_exponent: float = 0.55
     region_share: float = 0.25
-    leaf_share: float = 1.5
-    spring: float = 0.45
-    leaf_spring: float = 0.8
+    leaf_share: float = 3.0
+    spring: float = 0.35
+    leaf_spring: float = 0.4
     data_exponent: float = 0.8
     data_limit: float = 4.0
-    cell_spring: float = 0.04
+    cell_spring: float = 0.03
     between_cells: float = 0.03
 
 
