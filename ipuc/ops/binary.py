@@ -9,7 +9,16 @@ from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
+from ipuc.program.tensor import Tensor
 from ipuc.types import device_dtype
+
+
+def binary(
+    ctx: Context, kind: str, a: Tensor, b: Tensor, name: str, dtype: str | None = None
+) -> Tensor:
+    """Apply a BinaryOp, with broadcasting; the result's type is a's unless given."""
+    codelet = BinaryOp(kind, integer=not a.dtype.startswith(("float", "bool")))
+    return elementwise(ctx, codelet, {"a": a, "b": b}, dtype or a.dtype, name)
 
 
 class BinaryElementwise(Op):
@@ -22,5 +31,9 @@ class BinaryElementwise(Op):
         a, b = ctx.inputs(node)
         (output,) = node.outputs
         dtype = device_dtype(ctx.type(output).dtype, node.where())
-        made = elementwise(ctx, BinaryOp(self.kind), {"a": a, "b": b}, dtype, output)
-        ctx.define(output, made)
+        ctx.define(output, binary(ctx, self.operation(node), a, b, output, dtype))
+
+    def operation(self, node: Node) -> str:
+        """The codelet's operation, by the node's attributes."""
+        del node
+        return self.kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ipuc.codelets.unary import UnaryOp
@@ -9,23 +10,37 @@ from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
+from ipuc.program.tensor import Tensor
 from ipuc.types import device_dtype
 
 
+def unary(
+    ctx: Context, kind: str, x: Tensor, name: str, *numbers: float, dtype: str | None = None
+) -> Tensor:
+    """Apply a UnaryOp; the result has the operand's type unless `dtype` says otherwise."""
+    return elementwise(ctx, UnaryOp(kind, numbers), {"x": x}, dtype or x.dtype, name)
+
+
 class UnaryElementwise(Op):
-    """An operator that is one UnaryOp vertex type; `kind` is the codelet's operation."""
+    """An operator that is one UnaryOp vertex type.
+
+    Class attributes:
+        kind: the codelet's operation.
+        numbers: attributes that become its parameters, in order, with their defaults.
+    """
 
     kind: ClassVar[str]
+    numbers: ClassVar[Mapping[str, float]] = {}
 
     def lower(self, ctx: Context, node: Node) -> None:
         """One compute set over all elements."""
         (x,) = ctx.inputs(node)
         (output,) = node.outputs
         dtype = device_dtype(ctx.type(output).dtype, node.where())
-        codelet = UnaryOp(self.kind, self.parameters(node))
-        ctx.define(output, elementwise(ctx, codelet, {"x": x}, dtype, output))
+        kind, numbers = self.operation(node)
+        ctx.define(output, unary(ctx, kind, x, output, *numbers, dtype=dtype))
 
-    def parameters(self, node: Node) -> tuple[float, ...]:
-        """Numbers that the operation takes from the node's attributes."""
-        del node
-        return ()
+    def operation(self, node: Node) -> tuple[str, tuple[float, ...]]:
+        """The codelet's operation and its parameters, by the node's attributes."""
+        given = node.attributes
+        return self.kind, tuple(float(given.get(n, v)) for n, v in self.numbers.items())

@@ -1,0 +1,14 @@
+"""And."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.ops.binary import BinaryElementwise
+
+
+class And(BinaryElementwise):
+    """C = A and B; with broadcasting. Source: ONNX And-7."""
+
+    name: ClassVar[str] = "And"
+    kind: ClassVar[str] = "and"

@@ -1,0 +1,14 @@
+"""BitwiseNot."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.ops.unary import UnaryElementwise
+
+
+class BitwiseNot(UnaryElementwise):
+    """Every bit inverted. Source: ONNX BitwiseNot-18."""
+
+    name: ClassVar[str] = "BitwiseNot"
+    kind: ClassVar[str] = "bit_not"

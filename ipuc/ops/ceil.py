@@ -1,0 +1,14 @@
+"""Ceil."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.ops.unary import UnaryElementwise
+
+
+class Ceil(UnaryElementwise):
+    """Round up. Source: ONNX Ceil-13."""
+
+    name: ClassVar[str] = "Ceil"
+    kind: ClassVar[str] = "ceil"

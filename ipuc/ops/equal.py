@@ -1,0 +1,14 @@
+"""Equal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.ops.binary import BinaryElementwise
+
+
+class Equal(BinaryElementwise):
+    """Whether A = B; with broadcasting. Source: ONNX Equal-19."""
+
+    name: ClassVar[str] = "Equal"
+    kind: ClassVar[str] = "eq"

@@ -1,0 +1,14 @@
+"""GreaterOrEqual."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.ops.binary import BinaryElementwise
+
+
+class GreaterOrEqual(BinaryElementwise):
+    """Whether A >= B; with broadcasting. Source: ONNX GreaterOrEqual-16."""
+
+    name: ClassVar[str] = "GreaterOrEqual"
+    kind: ClassVar[str] = "ge"

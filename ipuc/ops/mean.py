@@ -1,0 +1,26 @@
+"""Mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.graph.ir import Node
+from ipuc.ops.define import Op
+from ipuc.ops.unary import unary
+from ipuc.ops.variadic import chain
+from ipuc.planner.context import Context
+
+
+class Mean(Op):
+    """Mean of all inputs, with broadcasting. Source: ONNX Mean-13."""
+
+    name: ClassVar[str] = "Mean"
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """Add, then divide by the number of inputs."""
+        (output,) = node.outputs
+        inputs = ctx.inputs(node)
+        made = chain(ctx, "add", inputs, output)
+        if len(inputs) > 1:
+            made = unary(ctx, "scale", made, output, 1 / len(inputs))
+        ctx.define(output, made)

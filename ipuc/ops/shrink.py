@@ -1,0 +1,16 @@
+"""Shrink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from ipuc.ops.unary import UnaryElementwise
+
+
+class Shrink(UnaryElementwise):
+    """Y = x moved towards 0 by bias beyond +-lambd, else 0. Source: ONNX Shrink-9."""
+
+    name: ClassVar[str] = "Shrink"
+    kind: ClassVar[str] = "shrink"
+    numbers: ClassVar[Mapping[str, float]] = {"bias": 0.0, "lambd": 0.5}
