@@ -39,11 +39,15 @@ Progress = Callable[[str, int, int], Any]
 
 _GRANULARITIES = ("tile", "worker", "fine")
 
+#: Operators that graph passes remove or fold in most models: whether one is left that has no
+#: lowering is known, and reported, after the passes.
+_REMOVED = frozenset({("", "BatchNormalization"), ("", "Dropout"), ("", "Identity")})
+
 
 def supported(domain: str, op: str, opset: int) -> str | None:
     """Why an operator cannot be compiled; None if it can. For `ipuc.importer`."""
     del opset
-    if (domain, op) in operators():
+    if (domain, op) in operators() or (domain, op) in _REMOVED:
         return None
     return f"operator {domain or 'ai.onnx'}.{op} has no lowering"
 
