@@ -39,17 +39,11 @@ def verify(program: Program) -> None:
     Raises:
         ProgramError: the first rule broken, with variable, element, compute set, tile and vertex.
     """
-    for variable in program.variables:
-        _check_mapping(variable, program.target.tiles)
-    for id_, values in program.constants.items():
-        _check_constant(program, id_, values)
-    _check_calls(program)
+    check_structure(program)
     checked: set[int] = set()
     for step in program.bodies():
         if isinstance(step, Execute | Sweep) and id(step.compute_set) not in checked:
             checked.add(id(step.compute_set))
-            for family in step.compute_set.families:
-                _check_family(program, step.compute_set, family)
             sets = (
                 [step.at(index) for index in range(step.count)]
                 if isinstance(step, Sweep)
@@ -59,6 +53,25 @@ def verify(program: Program) -> None:
                 _check_races(program, compute_set)
         elif isinstance(step, Copy):
             _check_copy(program, step)
+
+
+def check_structure(program: Program) -> None:
+    """Hold a program to the rules that can be told without visiting every vertex.
+
+    Raises:
+        ProgramError: a mapping, window, tile, constant, stream, copy or call is out of range.
+    """
+    for variable in program.variables:
+        _check_mapping(variable, program.target.tiles)
+    for id_, values in program.constants.items():
+        _check_constant(program, id_, values)
+    _check_calls(program)
+    for compute_set in program.compute_sets():
+        for family in compute_set.families:
+            _check_family(program, compute_set, family)
+    for step in program.bodies():
+        if isinstance(step, Copy):
+            _check_moves(program, step)
         elif isinstance(step, StreamIn | StreamOut | If):
             _check_host(program, step)
 
@@ -77,9 +90,10 @@ def _check_mapping(variable: Variable, tiles: int) -> None:
             where=where,
             fix="sort the intervals and drop empty ones",
         )
-    if len(mapping.tiles) and not (mapping.tiles.min() >= 0 and mapping.tiles.max() < tiles):
+    outside = mapping.tiles[(mapping.tiles < 0) | (mapping.tiles >= tiles)]
+    if len(outside):
         raise ProgramError(
-            f"it is mapped to tile {int(mapping.tiles.max())} of {tiles}",
+            f"it is mapped to tile {int(outside[0])} of {tiles}",
             where=where,
             fix="use tiles from 0 to the target's number of tiles - 1",
         )
@@ -140,16 +154,23 @@ def _check_host(program: Program, step: StreamIn | StreamOut | If) -> None:
                 _check_window(program, Access(piece.source.variable, offset, shape, strides), where)
 
 
+def _check_moves(program: Program, step: Copy) -> None:
+    where = f'copy "{step.name}"'
+    for move in step.moves:
+        for access in (move.destination, move.source):
+            if access is not None:
+                _check_window(program, access, where)
+        if move.source is not None and move.source.shape != move.destination.shape:
+            raise ProgramError(
+                f"{move.source.shape} is copied onto {move.destination.shape}", where=where
+            )
+
+
 def _check_copy(program: Program, step: Copy) -> None:
     where = f'copy "{step.name}"'
     written: dict[int, Ids] = {}
     for number, move in enumerate(step.moves, 1):
         into = move.destination
-        for access in (into, move.source):
-            if access is not None:
-                _check_window(program, access, where)
-        if move.source is not None and move.source.shape != into.shape:
-            raise ProgramError(f"{move.source.shape} is copied onto {into.shape}", where=where)
         variable = program.variables[into.variable]
         marks = written.setdefault(into.variable, np.zeros(variable.size, np.int32))
         taken = (gather(into, marks) != 0) | _repeated(into)
@@ -208,7 +229,8 @@ def _check_window(program: Program, access: Access, where: str) -> None:
             lattice[begin : begin + length] |= 1
         for begin, length in access.entries - [first, 0]:
             lattice[begin : begin + length] |= 2
-        if (access.entries[:, 0] < first).any() or not np.isin(lattice, (0, 3)).all():
+        outside = (access.entries[:, 0] < first) | (access.entries.sum(axis=1) > last + 1)
+        if outside.any() or not np.isin(lattice, (0, 3)).all():
             raise ProgramError("list entries do not cover the window", where=where)
 
 
@@ -243,7 +265,7 @@ def _check_races(program: Program, compute_set: ComputeSet) -> None:
         for number, family, name in touching[id_]:
             if family.codelet.spec(name).writes:
                 _write(program, compute_set, writer, number, family, name)
-        for number, family, name in touching[id_]:
+        for number, family, name in sorted(touching[id_], key=_reads_only):
             ids = _numbers(number, family, family.fields[name])
             found = gather(family.fields[name], writer)
             spec = family.codelet.spec(name)
@@ -255,6 +277,12 @@ def _check_races(program: Program, compute_set: ComputeSet) -> None:
                     else "is written by one vertex and read by another"
                 )
                 raise _race(program, compute_set, family, name, wrong, rule)
+
+
+def _reads_only(user: tuple[int, VertexFamily, str]) -> bool:
+    """Sort key: two writers are the plainer fault, so they are told first."""
+    _, family, name = user
+    return not family.codelet.spec(name).writes
 
 
 def _numbers(first: int, family: VertexFamily, access: Access) -> Ids:

@@ -41,7 +41,8 @@ def index_maps(draw: st.DrawFn, grid: tuple[int, ...], limit: int) -> IndexMap:
         size = int(np.prod(grid))
         numbers = draw(st.lists(st.integers(0, limit), min_size=size, max_size=size))
         shift = draw(st.integers(-3, 3))
-        return IndexMap(shift, explicit=np.array(numbers, np.int64).reshape(grid) - shift)
+        numbers = [number - shift for number in numbers]
+        return IndexMap(shift, explicit=np.array(numbers, np.int64).reshape(grid))
     tables, room = [], limit
     for extent in grid:
         most = draw(st.integers(0, room))
@@ -88,17 +89,17 @@ def accesses(draw: st.DrawFn, variable: Variable, grid: tuple[int, ...]) -> Acce
 
 
 @st.composite
-def families(draw: st.DrawFn, variables: list[Variable]) -> VertexFamily:
+def families(draw: st.DrawFn, variables: list[Variable], *, registered: bool) -> VertexFamily:
     """Vertices with fields on any of the variables."""
     grid = tuple(draw(st.lists(st.integers(1, 4), max_size=3)))
-    codelet = draw(st.sampled_from([BinaryOp("add"), Update("mul")]))
+    codelet = BinaryOp("add") if registered or draw(st.booleans()) else Update("mul")
     tile = draw(index_maps(grid, 3))
     fields = {n: draw(accesses(draw(st.sampled_from(variables)), grid)) for n in ("a", "b", "out")}
     return VertexFamily(codelet, grid, tile, fields, (Origin("layer", "forward"),))
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> Program:
+def programs(draw: st.DrawFn, *, registered: bool = False) -> Program:
     """A few variables and compute sets, some of them swept, repeated, or in a function."""
     variables = []
     for id_ in range(draw(st.integers(1, 3))):
@@ -108,7 +109,7 @@ def programs(draw: st.DrawFn) -> Program:
     steps: list[Step] = []
     functions: dict[str, Sequence] = {}
     for number in range(draw(st.integers(1, 3))):
-        made = draw(st.lists(families(variables), min_size=1, max_size=3))
+        made = draw(st.lists(families(variables, registered=registered), min_size=1, max_size=3))
         compute_set = ComputeSet(f"set{number}", tuple(made))
         sweep = draw(st.booleans()) and all(family.grid for family in made)
         step: Step = Sweep(compute_set) if sweep else Execute(compute_set)
