@@ -1,0 +1,44 @@
+"""GroupNormalization."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.graph.ir import Node
+from ipuc.ops.binary import binary
+from ipuc.ops.define import Op
+from ipuc.ops.normalising import centred, inverse_deviation, mean_square, multiply_add
+from ipuc.planner.context import Context
+from ipuc.program.tensor import Tensor
+
+
+class GroupNormalization(Op):
+    """Y = scale * (x - mean) / sqrt(var + epsilon) + bias, statistics of groups of channels.
+
+    Scale and bias are given for each group before operator set 21, for each channel since.
+    Source: ONNX GroupNormalization-18, -21.
+    """
+
+    name: ClassVar[str] = "GroupNormalization"
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """View the groups as an axis of their own: [N, groups, channels, positions]."""
+        x, scale, shift = ctx.inputs(node)
+        (output,) = node.outputs
+        groups = int(node.attributes["num_groups"])
+        batch, channels, *spatial = x.shape
+        positions = 1
+        for extent in spatial:
+            positions *= extent
+
+        def spread(parameter: Tensor) -> Tensor:
+            return ctx.builder.reshape(parameter, (groups, parameter.shape[0] // groups, 1))
+
+        grouped = ctx.builder.reshape(x, (batch, groups, channels // groups, positions))
+        _, rest = centred(ctx, grouped, (2, 3), output)
+        variance = mean_square(ctx, rest, (2, 3), output)
+        epsilon = float(node.attributes.get("epsilon", 1e-5))
+        inverse = inverse_deviation(ctx, variance, epsilon, output)
+        factor = binary(ctx, "mul", inverse, spread(scale), f"{output} scale")
+        made = multiply_add(ctx, rest, factor, spread(shift), output, x.dtype)
+        ctx.define(output, ctx.builder.reshape(made, x.shape))

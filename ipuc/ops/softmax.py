@@ -1,0 +1,50 @@
+"""Softmax."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ipuc.graph.ir import Node
+from ipuc.ops.binary import binary
+from ipuc.ops.define import Op
+from ipuc.ops.reducing import wide
+from ipuc.ops.unary import unary
+from ipuc.planner.context import Context
+from ipuc.planner.reduction import reduce
+from ipuc.program.tensor import Tensor
+
+
+def softmax_axes(node: Node, rank: int) -> list[int]:
+    """Axes that are normalised together.
+
+    Before operator set 13 the input counts as a matrix: all axes from `axis` on are its rows.
+    """
+    if node.opset < 13:
+        return list(range(int(node.attributes.get("axis", 1)) % max(rank, 1), rank))
+    return [int(node.attributes.get("axis", -1)) % rank] if rank else []
+
+
+def exponentials(
+    ctx: Context, x: Tensor, axes: list[int], name: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Shift the greatest element to 0: (shifted elements, their exponentials, and the sums).
+
+    Halves become float32 here, so that they are rounded once, in the result.
+    """
+    greatest = reduce(ctx, "max", x, axes, f"{name} max")
+    shifted = binary(ctx, "sub", x, greatest, f"{name} shifted", wide(x.dtype))
+    powers = unary(ctx, "exp", shifted, f"{name} exp")
+    return shifted, powers, reduce(ctx, "sum", powers, axes, f"{name} sum")
+
+
+class Softmax(Op):
+    """Y = e ** x / the sum of e ** x along an axis. Source: ONNX Softmax-11, Softmax-13."""
+
+    name: ClassVar[str] = "Softmax"
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """Greatest element, subtract, exp, sum, divide (lowering.md 3.3)."""
+        x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
+        axes = softmax_axes(node, len(x.shape))
+        _, powers, total = exponentials(ctx, x, axes, output)
+        ctx.define(output, binary(ctx, "div", powers, total, output, x.dtype))
