@@ -37,7 +37,7 @@ def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], 
             _spread(owner, family, access)
         for family, access in reversed(writers.get(id_, [])):
             window = (1,) * len(access.shape)
-            scatter(access, owner, family.tile.dense().reshape(*family.grid, *window))
+            scatter(access, owner, family.tile.dense().reshape((*family.grid, *window)))
         variable.mapping = _encode(owner, variable, tiles)
 
 
@@ -50,13 +50,13 @@ def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
     by_sharer = np.transpose(dense, order).reshape(*own, -1)
     size = int(np.prod(access.shape))
     sharer = np.arange(size, dtype=np.int64) * by_sharer.shape[-1] // max(size, 1)
-    tile = by_sharer[..., sharer].reshape(*own, *access.shape)
+    tile = by_sharer[..., sharer].reshape((*own, *access.shape))
     grid = [1 if s else n for n, s in zip(family.grid, shared, strict=True)]
     first = access
     for axis, is_shared in enumerate(shared):
         if is_shared:
             first = first.slice(axis, 0)
-    scatter(first, owner, tile.reshape(*grid, *access.shape))
+    scatter(first, owner, tile.reshape((*grid, *access.shape)))
 
 
 def _encode(owner: Tiles, variable: Variable, tiles: int) -> TileMapping:

@@ -289,7 +289,7 @@ def _numbers(first: int, family: VertexFamily, access: Access) -> Ids:
     numbers = np.arange(first, first + family.count, dtype=np.int32)
     if access.offset.explicit is not None:
         return numbers.reshape(-1, *(1 for _ in access.shape))
-    return numbers.reshape(*family.grid, *(1 for _ in access.shape))
+    return numbers.reshape((*family.grid, *(1 for _ in access.shape)))
 
 
 def _write(
@@ -308,7 +308,7 @@ def _write(
         raise _race(program, compute_set, family, name, own, "is written twice by one vertex")
     if taken.any():
         raise _race(program, compute_set, family, name, taken != 0, "is written by two vertices")
-    scatter(access, writer, numbers.reshape(*family.grid, *(1 for _ in access.shape)))
+    scatter(access, writer, numbers.reshape((*family.grid, *(1 for _ in access.shape))))
 
 
 def _race(

@@ -20,8 +20,8 @@ MOST = 2000
 
 def variable(shape: tuple[int, ...]) -> Pair:
     """A variable whose elements are their own numbers."""
-    variable = Variable(0, "v", "float32", shape)
-    return ofvariable(variable), np.arange(variable.size, dtype=float).reshape(shape)
+    made = Variable(0, "v", "float32", shape)
+    return of_variable(made), np.arange(made.size, dtype=float).reshape(shape)
 
 
 def elements(source: View | Fill) -> Array:
