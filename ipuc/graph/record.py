@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ipuc.errors import ContainerError
 from ipuc.graph.ir import Graph, Node
+from ipuc.types import TensorType
 
 #: Attribute arrays up to this many elements are written out.
 _WRITTEN = 64
@@ -63,3 +65,44 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+def from_json(text: str) -> Graph:
+    """Read a graph that `to_json` wrote: its structure, without the contents of constants.
+
+    Attributes come back as JSON values; `constants` is empty, though `types` has them.
+
+    Raises:
+        ContainerError: the text is no such record.
+    """
+    try:
+        record = json.loads(text)
+        return Graph(
+            name=str(record["name"]),
+            inputs=[str(name) for name in record["inputs"]],
+            outputs=[str(name) for name in record["outputs"]],
+            types={
+                name: TensorType(str(dtype), tuple(int(n) for n in shape))
+                for name, (dtype, shape) in record["values"].items()
+            },
+            constants={},
+            nodes=[
+                Node(
+                    name=str(node["name"]),
+                    op=str(node["op"]),
+                    inputs=tuple(map(str, node["inputs"])),
+                    outputs=tuple(map(str, node["outputs"])),
+                    attributes=dict(node["attributes"]),
+                    domain=str(node["domain"]),
+                    opset=int(node["opset"]),
+                    origins=tuple(map(str, node["origins"])),
+                )
+                for node in record["nodes"]
+            ],
+            opset=int(record["opset"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ContainerError(
+            "this program carries no op graph, or it is damaged",
+            fix="compile the model again",
+        ) from error

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 #: What the compiler takes for a model: a file, or a message in memory.
 Model = str | Path | onnx.ModelProto
@@ -52,3 +53,11 @@ def digest(model: Model) -> str | None:
             while block := stream.read(_CHUNK):
                 total.update(block)
     return total.hexdigest()
+
+
+def is_current(path: Path, recorded: str) -> bool:
+    """Whether a model file still has the digest that was recorded; False if it is damaged now."""
+    try:
+        return digest(path) == recorded
+    except (DecodeError, OSError):
+        return False

@@ -1,0 +1,68 @@
+"""`ipuc compile`: an ONNX model becomes a program file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ipuc.cli.facts import print_facts, program_facts
+from ipuc.cli.options import (
+    CompileOptions,
+    compile_options,
+    debug_option,
+    json_option,
+    out_option,
+)
+from ipuc.cli.output import next_step, print_json, progress, say, shell_word, timed
+from ipuc.cli.paths import settle_output
+from ipuc.cli.source import SUFFIX, compile_from, is_program
+from ipuc.errors import OptionError
+from ipuc.importer.limits import readable
+from ipuc.program.save import save
+
+_HELP = """Compile an ONNX model into a program (.ipu).
+
+The program is written into the current folder, under the model's name, unless -o says otherwise.
+It holds everything: weights, the vertices of every tile, and the operators it was made from.
+
+\b
+Examples:
+  ipuc compile alexnet.onnx
+  ipuc compile model.onnx --batch 1
+  ipuc compile model.onnx --shape image=1x3x224x224 --const size=size.npy
+  ipuc compile model.onnx --target gc200,tiles=64 --granularity worker -o small.ipu
+
+`ipuc info MODEL.onnx` says which of these options a model needs.
+"""
+
+
+@click.command("compile", help=_HELP)
+@click.argument("model", type=click.Path(path_type=Path))
+@out_option("The program to write.  [default: MODEL.ipu in the current folder]")
+@compile_options
+@click.option("--count", is_flag=True, help="Count the vertex graph however large it is.")
+@json_option
+@debug_option
+def command(
+    model: Path, out: Path | None, options: CompileOptions, count: bool, as_json: bool
+) -> None:
+    """Compile, save, and say what came out."""
+    if is_program(model):
+        raise OptionError(
+            "this is a compiled program already", where=str(model), fix="ipuc info says what it is"
+        )
+    path = settle_output(out, f"{model.stem}{SUFFIX}", source=model)
+    with timed() as seconds, progress() as bar:
+        program = compile_from(model, options, bar)
+        save(program, path, progress=lambda done, of: bar("save", done, of))
+    facts = program_facts(program, count=count)
+    facts |= {"compile_seconds": seconds[0], "program": str(path)}
+    if as_json:
+        print_json(facts)
+        return
+    size = readable(path.stat().st_size)
+    say(f"{model} compiled in {seconds[0]:.1f} s: {path}, {size}")
+    print_facts(facts)
+    word = shell_word(str(path))
+    next_step(f"ipuc run {word}   or   ipuc render {word} --out graph.png")

@@ -1,0 +1,110 @@
+"""What a program is, in numbers: the keys that `compile --json` and `info --json` share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ipuc.cli.output import say, table
+from ipuc.program.count import count_program
+from ipuc.program.enumerate import VertexGraph
+from ipuc.program.program import Program
+
+#: Vertex graphs of more edges are only counted if that is asked for.
+COUNTED_EDGES = 5_000_000
+
+
+def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
+    """Everything known of a program by a stable name; what is not known is None.
+
+    Args:
+        program: it has passed the verifier.
+        count: count the vertex graph even if it has over `COUNTED_EDGES` edges.
+    """
+    counts = count_program(program)
+    about = program.metadata
+    return {
+        "model": about.get("model"),
+        "target": program.target.name,
+        "ipus": 1,
+        "tiles": program.target.tiles,
+        "tiles_used": tiles_used(program),
+        "precision": about.get("precision"),
+        "granularity": about.get("granularity"),
+        "training": bool(about.get("training", False)),
+        "vertices": counts.vertices,
+        "edges": counts.edges,
+        "messages": counts.messages,
+        "variables": counts.variables,
+        "compute_sets": counts.compute_sets,
+        "graph": graph_facts(program, count=count),
+        # The cost report is not there yet: these are unknown.
+        "cycles": None,
+        "seconds": None,
+        "memory": {
+            "max_tile_bytes": None,
+            "total_bytes": None,
+            "limit_bytes": program.target.tile_memory_bytes,
+            "fits": None,
+        },
+    }
+
+
+def tiles_used(program: Program) -> int:
+    """Number of tiles on which at least one vertex runs."""
+    used = np.zeros(program.target.tiles, bool)
+    for family in program.families():
+        used[family.tile.dense().reshape(-1)] = True
+    return int(used.sum())
+
+
+def graph_facts(program: Program, *, count: bool) -> dict[str, int | None]:
+    """Count the vertex graph, unless that takes long and was not asked for."""
+    unknown: dict[str, int | None] = dict.fromkeys(("nodes", "vertices", "regions", "edges"))
+    if not count and _least_edges(program) > COUNTED_EDGES:
+        return unknown
+    graph = VertexGraph(program)
+    if not count and graph.edges() > COUNTED_EDGES:
+        return unknown
+    return {
+        "nodes": graph.nodes,
+        "vertices": graph.vertices,
+        "regions": graph.regions,
+        "edges": graph.edges(),
+    }
+
+
+def _least_edges(program: Program) -> int:
+    """A number of edges that the vertex graph cannot fall short of by much, at once.
+
+    Each contiguous run of a field is at least one region; only runs of one vertex that overlap
+    are counted twice here.
+    """
+    return sum(
+        family.count * len(access.runs())
+        for family in program.families()
+        for access in family.fields.values()
+    )
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print what `program_facts` found."""
+    say(
+        f"  target {facts['target']}, {facts['tiles_used']:,} of {facts['tiles']:,} tiles used; "
+        f"granularity {facts['granularity']}, {facts['precision']}"
+    )
+    names = ("vertices", "edges", "messages", "variables", "compute_sets")
+    graph = facts["graph"]
+    rows = [
+        ["program (Poplar's count)", *(name.replace("_", " ") for name in names)],
+        ["", *(f"{facts[name]:,}" for name in names)],
+    ]
+    table(rows, right=range(1, 6))
+    if graph["nodes"] is None:
+        say(f"  vertex graph: over {COUNTED_EDGES:,} edges; --count counts it")
+        return
+    say(
+        f"  vertex graph: {graph['nodes']:,} nodes ({graph['vertices']:,} vertices + "
+        f"{graph['regions']:,} regions), {graph['edges']:,} edges"
+    )

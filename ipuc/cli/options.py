@@ -1,0 +1,212 @@
+"""Options that several commands share, read into what the compiler takes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ipuc.cli.guard import State
+from ipuc.errors import OptionError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+
+DEFAULT_TARGET = "gc200"
+DEFAULT_GRANULARITY = "tile"
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, text: str) -> int:
+    """Read a number of bytes, 4000000000, 4e9 or 4GB; a click callback.
+
+    Raises:
+        click.BadParameter: it is written otherwise.
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match and not match[2] and match[1].isdigit():
+        count = int(match[1])
+    else:
+        count = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if count < 1:
+        raise click.BadParameter(
+            f'"{text}" is no number of bytes; write 4000000000, 4e9 or 4GB', ctx, param
+        )
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How to compile; texts as the user gave them.
+
+    Attributes:
+        target: machine and overrides.
+        granularity: `tile`, `worker` or `fine`.
+        shapes: NAME=1x3x224x224, each.
+        batch: number for the symbolic leading dimension.
+        constants: NAME=FILE, each.
+        max_bytes: the most that the model may take.
+        given: the flags that were used.
+    """
+
+    target: str = DEFAULT_TARGET
+    granularity: str = DEFAULT_GRANULARITY
+    shapes: tuple[str, ...] = ()
+    batch: int | None = None
+    constants: tuple[str, ...] = ()
+    max_bytes: int = 4 << 30
+    given: tuple[str, ...] = field(default=())
+
+
+def compile_options(function: Function) -> Function:
+    """Give a command all options that say how to compile, as one argument `options`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        target: str | None,
+        granularity: str | None,
+        shapes: tuple[str, ...],
+        batch: int | None,
+        constants: tuple[str, ...],
+        max_bytes: int,
+        **rest: Any,
+    ) -> Any:
+        used = {
+            "--target": target,
+            "--granularity": granularity,
+            "--shape": shapes,
+            "--batch": batch,
+            "--const": constants,
+        }
+        options = CompileOptions(
+            target or DEFAULT_TARGET,
+            granularity or DEFAULT_GRANULARITY,
+            shapes,
+            batch,
+            constants,
+            max_bytes,
+            tuple(flag for flag, value in used.items() if value not in (None, ())),
+        )
+        return function(*args, options=options, **rest)
+
+    for decorate in reversed(
+        (
+            click.option(
+                "--target",
+                metavar="NAME[,FIELD=N...]",
+                help="The machine, and numbers to change: gc200,tiles=64. `ipuc targets` lists "
+                f"them.  [default: {DEFAULT_TARGET}]",
+            ),
+            click.option(
+                "--granularity",
+                type=click.Choice(["tile", "worker", "fine"]),
+                help="How finely vertices are cut: one per tile and layer, one per worker, or "
+                f"finer (small nets only).  [default: {DEFAULT_GRANULARITY}]",
+            ),
+            click.option(
+                "--shape",
+                "shapes",
+                multiple=True,
+                metavar="NAME=1x3x224x224",
+                help="Shape of an input with open dimensions; commas work too.",
+            ),
+            click.option(
+                "--batch",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Number for the open first dimension of all inputs.",
+            ),
+            click.option(
+                "--const",
+                "constants",
+                multiple=True,
+                metavar="NAME=FILE",
+                help="Value of an input that decides a shape or an axis (.npy, .npz, .pb).",
+            ),
+            max_bytes_option,
+        )
+    ):
+        wrapper = decorate(wrapper)
+    return wrapper  # type: ignore[return-value]  # it takes other keywords than it hands on
+
+
+def max_bytes_option(function: Function) -> Function:
+    """Give a command `--max-bytes`."""
+    return click.option(
+        "--max-bytes",
+        default=str(4 << 30),
+        show_default="4 GB",
+        metavar="BYTES",
+        callback=parse_bytes,
+        help="The most that file, weights and constants may take: 8GB, 8e9.",
+    )(function)
+
+
+def out_option(text: str) -> Callable[[Function], Function]:
+    """Give a command `-o`, `--out` and `--output`, as `out`."""
+    return click.option(
+        "-o", "--out", "--output", "out", type=click.Path(path_type=Path), metavar="PATH", help=text
+    )
+
+
+def json_option(function: Function) -> Function:
+    """Give a command `--json`, as `as_json`."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, and only that, on standard output."
+    )(function)
+
+
+def debug_option(function: Function) -> Function:
+    """Give a command `--debug`, which is kept in the shared state."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        del param
+        if value:
+            ctx.ensure_object(State).debug = True
+
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=keep,
+        help="Show the traceback of an error.",
+    )(function)
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read NAME=1x3x224x224, NAME=1,3,224,224 or NAME=scalar.
+
+    Raises:
+        OptionError: it is written otherwise.
+    """
+    # A name may hold an equals sign, numbers cannot.
+    name, equals, dims = text.rpartition("=")
+    parts = [] if dims.strip() == "scalar" else re.split(r"[x,]", dims.strip())
+    if not equals or not all(part.strip().isdigit() for part in parts):
+        raise OptionError(
+            f'"{text}" is no shape',
+            where="--shape",
+            fix=f"write --shape {name or 'NAME'}=1x3x224x224",
+        )
+    return name, tuple(int(part) for part in parts)
+
+
+def split_assignment(text: str, flag: str, form: str) -> tuple[str, str]:
+    """Split NAME=VALUE at the first equals sign; at a later one if only then VALUE is a file.
+
+    Raises:
+        OptionError: there is no equals sign.
+    """
+    if "=" not in text:
+        raise OptionError(f'"{text}" names no input', where=flag, fix=f"write {flag} {form}")
+    cuts = [at for at, char in enumerate(text) if char == "="]
+    cut = next((at for at in cuts if Path(text[at + 1 :]).is_file()), cuts[0])
+    return text[:cut], text[cut + 1 :]

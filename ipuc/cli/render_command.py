@@ -1,0 +1,197 @@
+"""`ipuc render`: a picture of a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipuc import __version__
+from ipuc.cli.options import (
+    CompileOptions,
+    compile_options,
+    debug_option,
+    json_option,
+    out_option,
+)
+from ipuc.cli.output import Progress, next_step, print_json, progress, say, shell_word, timed
+from ipuc.cli.paths import settle_output
+from ipuc.cli.source import Opened, open_program
+from ipuc.graph.record import from_json
+from ipuc.render.build import scene_of
+from ipuc.render.ops_view import draw_ops
+from ipuc.render.paint import paint, save_png
+from ipuc.render.palettes import RAMPS
+from ipuc.render.place import place
+from ipuc.render.provenance import MARK
+
+_HELP = """Draw the vertex graph of a program, or the operators.
+
+PROGRAM is a .ipu file, or a model (.onnx) that is compiled first. Without it the newest .ipu of
+the current folder is drawn.
+
+\b
+  --view graph  every compute vertex and every region of memory it touches (the default);
+                nothing is drawn that is not in the program
+  --view ops    the operators, layer by layer
+
+\b
+Examples:
+  ipuc render --out graph.png
+  ipuc render alexnet.ipu --size 4096 --palette alex --out alexnet.png
+  ipuc render resnet34.ipu --view ops --out ops.png
+
+The same program and seed give the same picture. `ipuc info graph.png` says what a picture shows.
+"""
+
+
+@click.command("render", help=_HELP)
+@click.argument("program", required=False, type=click.Path(path_type=Path))
+@out_option("The picture to write.  [default: PROGRAM.png, or PROGRAM-ops.png]")
+@click.option(
+    "--view", type=click.Choice(["graph", "ops"]), default="graph", help="[default: graph]"
+)
+@click.option(
+    "--size", type=click.IntRange(64, 16384), help="Pixels per side.  [default: 2048; ops: 4096]"
+)
+@click.option(
+    "--palette",
+    type=click.Choice(sorted(RAMPS)),
+    default="amber",
+    show_default=True,
+    help="Colours of the graph.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["density", "activity"]),
+    default="density",
+    show_default=True,
+    help="What the colour shows: how dense the graph is, or how busy a node is.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the layout."
+)
+@compile_options
+@json_option
+@debug_option
+def command(
+    program: Path | None,
+    out: Path | None,
+    view: str,
+    size: int | None,
+    palette: str,
+    mode: Any,
+    seed: int,
+    options: CompileOptions,
+    as_json: bool,
+) -> None:
+    """Draw and say what was drawn."""
+    if out is not None:
+        # Found out before minutes of work, and again below, where the default name is known.
+        settle_output(out, "graph.png", source=program)
+    with timed() as seconds, progress() as bar:
+        opened = open_program(program, options, bar)
+        name = f"{opened.path.stem}{'-ops' if view == 'ops' else ''}.png"
+        path = settle_output(out, name, source=opened.path)
+        if view == "ops":
+            facts = _ops(opened, path, size or 4096)
+        else:
+            facts = _graph(opened, path, size or 2048, palette, mode, seed, bar)
+    facts |= {"seed": seed, "size": facts["size"], "out": str(path), "seconds": seconds[0]}
+    if as_json:
+        print_json(facts)
+        return
+    width, height = facts["pixels"]
+    if view == "ops":
+        say(f"{facts['nodes']} operators, {facts['edges']} edges")
+    else:
+        say(
+            f"vertex graph: {facts['nodes']:,} nodes ({facts['vertices']:,} vertices + "
+            f"{facts['regions']:,} regions), {facts['edges']:,} edges"
+        )
+        if facts["drawn_edges"] < facts["edges"]:
+            say(f"  {facts['drawn_edges']:,} of the edges are drawn, chosen by a hash")
+    say(f"{width} x {height} pixels in {seconds[0]:.1f} s: {path}")
+    next_step(f"ipuc info {shell_word(str(path))}")
+
+
+def _graph(
+    opened: Opened,
+    path: Path,
+    size: int,
+    palette: str,
+    mode: Any,
+    seed: int,
+    bar: Progress,
+) -> dict[str, Any]:
+    """Draw the vertex graph: scene, layout, paint."""
+    bar("scene", 0, 1)
+    scene = scene_of(opened.program)
+    bar("scene", 1, 1)
+    layout = place(scene, seed=seed, progress=lambda part: bar("layout", int(1000 * part), 1000))
+    bar("paint", 0, 1)
+    painting = paint(scene, layout, size=size, palette=palette, mode=mode)
+    about = {
+        **scene.provenance,
+        **_provenance(opened),
+        "ipuc.view": "graph",
+        "ipuc.seed": str(seed),
+        "ipuc.palette": palette,
+        "ipuc.mode": mode,
+        "ipuc.nodes": str(scene.nodes),
+        "ipuc.vertices": str(scene.vertices),
+        "ipuc.regions": str(scene.regions),
+        "ipuc.edges": str(scene.edges),
+    }
+    save_png(painting.image, path, about)
+    bar("paint", 1, 1)
+    return {
+        "view": "graph",
+        "nodes": scene.nodes,
+        "vertices": scene.vertices,
+        "regions": scene.regions,
+        "edges": scene.edges,
+        "drawn_points": painting.drawn_points,
+        "drawn_edges": painting.drawn_edges,
+        "size": size,
+        "pixels": list(painting.image.size),
+    }
+
+
+def _ops(opened: Opened, path: Path, size: int) -> dict[str, Any]:
+    """Draw the op graph."""
+    graph = from_json(opened.program.graph_text)
+    image = draw_ops(graph, max_side=size)
+    made = {name for node in graph.nodes for name in node.outputs if name}
+    made.update(graph.inputs)
+    edges = sum(name in made for node in graph.nodes for name in node.inputs)
+    about = {
+        **_provenance(opened),
+        "ipuc.view": "ops",
+        "ipuc.nodes": str(len(graph.nodes)),
+        "ipuc.edges": str(edges),
+    }
+    save_png(image, path, about)
+    return {
+        "view": "ops",
+        "nodes": len(graph.nodes),
+        "edges": edges,
+        "drawn_points": len(graph.nodes),
+        "drawn_edges": edges,
+        "size": max(image.size),
+        "pixels": list(image.size),
+    }
+
+
+def _provenance(opened: Opened) -> dict[str, str]:
+    """What the picture's text chunks say about the program."""
+    about = opened.program.metadata
+    known = {
+        "ipuc.model": about.get("model"),
+        "ipuc.sha256": about.get("sha256"),
+        "ipuc.target": opened.program.target.name,
+        "ipuc.granularity": about.get("granularity"),
+        MARK: __version__,
+    }
+    return {key: str(value) for key, value in known.items() if value}

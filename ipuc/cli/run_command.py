@@ -1,0 +1,123 @@
+"""`ipuc run`: a program on the emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipuc.cli.arrays import describe_array, read_inputs, summary, top_classes
+from ipuc.cli.options import (
+    CompileOptions,
+    compile_options,
+    debug_option,
+    json_option,
+    out_option,
+)
+from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word, timed
+from ipuc.cli.paths import settle_output
+from ipuc.cli.source import open_program
+from ipuc.npz import write_arrays
+from ipuc.pipeline import run_program
+from ipuc.program.program import Program
+
+_HELP = """Run a program on the emulator.
+
+PROGRAM is a .ipu file, or a model (.onnx) that is compiled first. Without it the newest .ipu of
+the current folder is run. Without --input every input is random:0.
+
+\b
+Examples:
+  ipuc run
+  ipuc run alexnet.ipu --input photo.jpg
+  ipuc run model.ipu --input tokens=tokens.npy --input mask=random:7 -o out.npz
+  ipuc run model.onnx --batch 1 --input arrays.npz
+
+\b
+--input takes
+  FILE.npz          arrays by input name
+  NAME=FILE         .npy, .npz, .pb (an ONNX tensor) or an image
+  NAME=random:SEED  normal floats, small integers; the same for the same seed
+  FILE, random:SEED where the name is clear
+Images are resized, cropped and normalised as ImageNet models expect.
+"""
+
+
+@click.command("run", help=_HELP)
+@click.argument("program", required=False, type=click.Path(path_type=Path))
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]WHAT", help="See above.")
+@out_option("Write all outputs into this .npz, by name.")
+@compile_options
+@json_option
+@debug_option
+def command(
+    program: Path | None,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    options: CompileOptions,
+    as_json: bool,
+) -> None:
+    """Read the inputs, run, print and save the outputs."""
+    target = None if out is None else settle_output(out, "outputs.npz", source=program)
+    with progress() as bar:
+        opened = open_program(program, options, bar)
+    given = read_inputs(opened.program, inputs, options.max_bytes)
+    if not inputs and given.arrays:
+        names = ", ".join(given.arrays)
+        note(f"no --input: random:0 for {names}")
+    with timed() as seconds:
+        outputs = run_program(opened.program, given.arrays)
+    if target is not None:
+        write_arrays(target, outputs)
+    remark = _remark(opened.program)
+    if as_json:
+        print_json(
+            {
+                "program": str(opened.path),
+                "model": opened.program.metadata.get("model"),
+                "seconds": seconds[0],
+                "inputs": {
+                    name: {
+                        "dtype": array.dtype.name,
+                        "shape": list(array.shape),
+                        "source": given.sources[name],
+                    }
+                    for name, array in given.arrays.items()
+                },
+                "outputs": {
+                    name: {
+                        "dtype": array.dtype.name,
+                        "shape": list(array.shape),
+                        **summary(array),
+                        "top": _classes(array),
+                    }
+                    for name, array in outputs.items()
+                },
+                "remark": remark or None,
+                "out": None if target is None else str(target),
+            }
+        )
+        return
+    for name, array in outputs.items():
+        for line in describe_array(name, array):
+            say(line)
+    if remark and any(top_classes(array) for array in outputs.values()):
+        say(f"  {remark}")
+    if target is not None:
+        say(f"outputs written: {target}")
+    note(f"emulated in {seconds[0]:.2f} s on this machine")
+    word = shell_word(str(opened.path))
+    if target is None:
+        next_step(f"ipuc verify {word}   or   ipuc render {word} --out graph.png")
+    else:
+        next_step(f"ipuc verify {word}")
+
+
+def _classes(array: Any) -> list[list[list[float]]]:
+    return [[list(pair) for pair in row] for row in top_classes(array)]
+
+
+def _remark(program: Program) -> str:
+    """What the model says about its class numbers."""
+    return str(program.metadata.get("model_metadata", {}).get("ipuc.labels", ""))

@@ -1,0 +1,158 @@
+"""Which program a command works on: a `.ipu` file, a model compiled on the spot, or the newest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from ipuc.cli.arrays import load_array
+from ipuc.cli.options import CompileOptions, parse_shape, split_assignment
+from ipuc.cli.output import Progress, note, readable_seconds, shell_word, warn
+from ipuc.errors import ImportFailure, OptionError
+from ipuc.importer.digest import is_current
+from ipuc.pipeline import compile_model
+from ipuc.planner.context import Granularity
+from ipuc.program.program import Program
+from ipuc.program.save import load
+from ipuc.target import parse_target
+from ipuc.types import Shape
+
+Array = NDArray[Any]
+
+#: The first bytes of every zip file, and so of every `.ipu`.
+_ZIP = b"PK\x03\x04"
+
+SUFFIX = ".ipu"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A program and where it comes from.
+
+    Attributes:
+        program: ready to run.
+        path: the `.ipu` or `.onnx` file.
+        compiled: it was compiled just now, from the model at `path`.
+    """
+
+    program: Program
+    path: Path
+    compiled: bool
+
+
+def open_program(path: Path | None, options: CompileOptions, progress: Progress) -> Opened:
+    """Load or compile what a command works on.
+
+    Args:
+        path: a `.ipu` file, a model, or None for the newest `.ipu` of the current folder.
+        options: how to compile a model; not allowed beside a `.ipu`, which is compiled already.
+        progress: shows the stages.
+
+    Raises:
+        OptionError: there is no program, or options that do not apply.
+        IpucError: whatever loading and compiling raise.
+    """
+    newest = path is None
+    if path is None:
+        path = _newest()
+        note(f"using {path} ({readable_seconds(time.time() - path.stat().st_mtime)} old)")
+    if not is_program(path):
+        program = compile_from(path, options, progress)
+        return Opened(program, path, compiled=True)
+    if options.given:
+        raise OptionError(
+            f"{', '.join(options.given)}: this program is compiled already",
+            where=str(path),
+            fix="leave the option out, or give the model (.onnx) instead of the program",
+        )
+    program = load(path, max_bytes=options.max_bytes)
+    if newest:
+        _warn_if_changed(program, path)
+    return Opened(program, path, compiled=False)
+
+
+def is_program(path: Path) -> bool:
+    """Whether a file is to be read as a program: by its name, or by its first bytes."""
+    if path.suffix == ".onnx" or not path.is_file():
+        # What is missing is complained about by the reader that its name asks for.
+        return path.suffix == SUFFIX
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == _ZIP and path.suffix not in (".pt", ".pth", ".keras", ".npz")
+    except OSError as error:
+        raise ImportFailure(
+            f"the file cannot be read: {error.strerror}", where=str(path), fix="check permissions"
+        ) from error
+
+
+def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Program:
+    """Compile a model as the options say; see `ipuc.pipeline.compile_model` for what it raises."""
+    program = compile_model(
+        model,
+        target=parse_target(options.target),
+        granularity=cast("Granularity", options.granularity),
+        shapes=_shapes(options),
+        batch=options.batch,
+        constants=constants_of(options),
+        max_bytes=options.max_bytes,
+        progress=progress,
+    )
+    progress.close()
+    return program
+
+
+def _shapes(options: CompileOptions) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
+    for text in options.shapes:
+        name, shape = parse_shape(text)
+        if shapes.setdefault(name, shape) != shape:
+            raise OptionError(f'"{name}" is given two shapes', where="--shape")
+    return shapes
+
+
+def constants_of(options: CompileOptions) -> dict[str, Array]:
+    """Read the files of all `--const NAME=FILE`.
+
+    Raises:
+        OptionError: a form that is not NAME=FILE, or a name given twice.
+        IpucError: a file cannot be read.
+    """
+    arrays: dict[str, Array] = {}
+    for text in options.constants:
+        name, file = split_assignment(text, "--const", "NAME=FILE")
+        if name in arrays:
+            raise OptionError(f'"{name}" is given two values', where="--const")
+        arrays[name] = load_array(Path(file), name, options.max_bytes)
+    return arrays
+
+
+def _newest() -> Path:
+    """Find the `.ipu` file of the current folder that was written last."""
+    found = [path for path in Path().glob(f"*{SUFFIX}") if path.is_file()]
+    if not found:
+        models = sorted(str(path) for path in Path().glob("*.onnx"))
+        model = shell_word(models[0]) if models else "MODEL.onnx"
+        raise OptionError(
+            "there is no program (.ipu) in this folder",
+            where=str(Path.cwd()),
+            fix=f"compile a model first: ipuc compile {model}",
+        )
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _warn_if_changed(program: Program, path: Path) -> None:
+    """Say if the model has changed since it was compiled; nothing if it is gone."""
+    model, recorded = program.metadata.get("path"), program.metadata.get("sha256")
+    if not isinstance(model, str) or not isinstance(recorded, str) or not Path(model).is_file():
+        return
+    if not is_current(Path(model), recorded):
+        warn(
+            f"{model} has changed since {path} was compiled; "
+            f"to use it: ipuc compile {shell_word(model)}"
+        )
