@@ -60,8 +60,7 @@ def density_light(
         edge /= _quantile(edge, 0.8)
     if mode == "density":
         value = np.float32(0.40) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
-        value += np.float32(0.06) * np.sqrt(np.maximum(density - 4, 0))
-        return colour(table, value)
+        return colour(table, _shoulder(value))
     rank = ranks(scene.activity)
     busy = raster.blur(raster.points(xy, layout.light * rank, size), sigma) * per_mean
     hue = busy / np.maximum(density, np.float32(1e-6))
@@ -144,6 +143,13 @@ def ranks(values: Floats) -> Floats:
     _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - 0.5 * (count + 1)
     return np.asarray((middle / (values.size - 1))[inverse], np.float32)
+
+
+def _shoulder(value: Floats) -> Floats:
+    """Bend values over 0.75 towards 1, so that nuclei of any density keep their grain."""
+    over = np.maximum(value - np.float32(0.75), 0)
+    bent = 0.25 * (1 - np.exp(-over / np.float32(0.4)))
+    return np.asarray(np.minimum(value, 0.75) + bent, np.float32)
 
 
 def _quantile(field: Floats, part: float) -> np.float32:

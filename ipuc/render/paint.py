@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from ipuc.render import raster
 from ipuc.render.fields import Mode, density_light, dots_light
 from ipuc.render.palettes import luminance, ramp, to_display
 from ipuc.render.place import DISC, Layout
+from ipuc.render.saving import whole
 from ipuc.render.scene import Scene
 
 Floats = NDArray[np.float32]
@@ -98,20 +97,18 @@ def paint(
 
 
 def save_png(image: Image.Image, path: Path, provenance: dict[str, str]) -> None:
-    """Write a PNG with text chunks, whole or not at all; equal pixels give equal bytes."""
+    """Write a PNG with text chunks, whole or not at all; equal pixels give equal bytes.
+
+    Raises:
+        ContainerError: the file cannot be written.
+    """
     info = PngImagePlugin.PngInfo()
     for key, value in sorted(provenance.items()):
         info.add_itxt(key, value)
     data = io.BytesIO()
     image.save(data, "PNG", pnginfo=info, compress_level=6)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        part = Path(file.name)
-        try:
-            file.write(data.getbuffer())
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    os.replace(part, path)  # noqa: PTH105 - says "atomic"
+    with whole(path) as stream:
+        stream.write(data.getbuffer())
 
 
 def _choose_edges(edges: int) -> tuple[NDArray[np.int64], int]:

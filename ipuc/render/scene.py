@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError, InternalError
+from ipuc.render.saving import FORMAT, load_arrays, save_arrays
 
 #: Values of `Scene.kind`.
 VERTEX, REGION = 0, 1
-
-#: Version of the `.npz` layout of a saved scene.
-FORMAT = 1
 
 _ARRAYS: dict[str, type[np.generic]] = {
     "kind": np.uint8,
@@ -174,42 +167,3 @@ def load_scene(path: Path) -> Scene:
             f"the scene is damaged: {error}", where=str(path), fix="save the scene again"
         ) from error
     return scene
-
-
-def save_arrays(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write named arrays and a JSON header into one `.npz`, whole or not at all."""
-    text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        part = Path(file.name)
-        try:
-            np.savez(file, allow_pickle=False, header=text, **arrays)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    os.replace(part, path)  # noqa: PTH105 - Path.replace is the same call; this one says "atomic"
-
-
-def load_arrays(
-    path: Path, names: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read the header and the named arrays of an `.npz` that `save_arrays` wrote.
-
-    Raises:
-        ContainerError: the file is none of ours, of another version, or damaged.
-    """
-    try:
-        # Opened here, because NumPy leaks the handle of a damaged file.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            header = json.loads(bytes(file["header"]))
-            arrays = {name: np.asarray(file[name]) for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ContainerError(
-            "the file is no saved scene or layout, or it is damaged",
-            where=str(path),
-            fix="save it again with this version",
-        ) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ContainerError(
-            "the file was saved by another version", where=str(path), fix="save it again"
-        )
-    return header, arrays

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from ipuc.errors import OptionError
 from ipuc.render import raster
 from ipuc.render.fields import ranks
-from ipuc.render.paint import paint, save_png
+from ipuc.render.paint import _glow, paint, save_png
 from ipuc.render.palettes import RAMPS, luminance, ramp
 from ipuc.render.place import DISC, Layout, place
 from ipuc.render.scene import Scene
@@ -180,7 +180,12 @@ def test_ranks_share_ties() -> None:
     np.testing.assert_allclose(ranks(values), [0.5, 0, 0.5, 1])
 
 
-def test_bright_places_glow(drawn: tuple[Scene, Layout]) -> None:
-    picture = paint(*drawn, size=400, caption=False).image
-    wide = np.asarray(picture.filter(ImageFilter.GaussianBlur(8))).astype(int)
-    assert wide.max() > 20
+def test_bright_places_glow_and_dim_ones_do_not() -> None:
+    light = np.zeros((400, 400, 3), np.float32)
+    light[190:210, 190:210] = 1
+    dim = light * 0.2
+    _glow(light, 400)
+    _glow(dim, 400)
+    assert light[200, 211].min() > 0.003
+    assert light[200, 260].max() < 1e-3
+    assert dim[200, 213].max() == 0

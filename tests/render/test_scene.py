@@ -55,3 +55,14 @@ def test_a_damaged_file_is_refused(
     path.write_bytes({"text": b"hello", "cut": data[: len(data) // 2], "empty": b""}[damage])
     with pytest.raises(ContainerError):
         load_scene(path)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(
+    make_scene: Callable[..., Scene], tmp_path: Path
+) -> None:
+    with pytest.raises(ContainerError, match="cannot be written"):
+        save_scene(make_scene(), tmp_path / "nowhere" / "scene.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(ContainerError, match="cannot be written"):
+        save_scene(make_scene(), tmp_path / "folder.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]

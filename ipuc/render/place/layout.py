@@ -16,7 +16,8 @@ from ipuc.render.place.poisson import CENTRE, RADIUS
 from ipuc.render.place.relax import Body, Phase, into_disc, relax
 from ipuc.render.place.springs import Springs
 from ipuc.render.place.tangle import crossings, edge_length, spectral
-from ipuc.render.scene import FORMAT, Scene, load_arrays, save_arrays
+from ipuc.render.saving import FORMAT, load_arrays, save_arrays
+from ipuc.render.scene import Scene
 
 Complexes = NDArray[np.complex64]
 
@@ -105,23 +106,18 @@ def place(
     if clusters is None:
         z = _untangled(scene, body, forces, phases, rng, tick)
     else:
-        for phase in phases:
-            z = relax(z, body, phase, rng, tick.step)
+        z = _relax_all(z, body, phases, rng, tick)
     return _finish(z, forces, seed, grid, parameters)
 
 
 def grid_for(nodes: int) -> int:
-    """Cells per side of the finest mesh: at full size about two nodes a cell."""
-    for limit, grid in (
-        (1_000, 128),
-        (4_000, 256),
-        (30_000, 512),
-        (300_000, 1024),
-        (4_000_000, 2048),
-    ):
-        if nodes <= limit:
-            return grid
-    return 4096
+    """Cells per side of the finest mesh.
+
+    Nodes closer than about two cells hardly feel each other, and a leaf would fall onto its
+    vertex; so the mean distance of nodes is two cells or more up to 1.5 million nodes.
+    """
+    limits = ((2_000, 128), (9_000, 256), (36_000, 512), (144_000, 1024), (1_500_000, 2048))
+    return next((grid for limit, grid in limits if nodes <= limit), 4096)
 
 
 def save_layout(layout: Layout, path: Path) -> None:
@@ -225,6 +221,24 @@ def _start(
     return into_disc(z.astype(np.complex64), rng)
 
 
+def _relax_all(
+    z: Complexes, body: Body, phases: list[Phase], rng: np.random.Generator, tick: _Ticker
+) -> Complexes:
+    """Relax on one grid after the other.
+
+    What a grid could not tell apart lies on one spot when it is done, and the next, finer grid
+    could never separate it; so nodes are shaken by half a cell in between.
+    """
+    before: Phase | None = None
+    for phase in phases:
+        if before is not None:
+            shaken = z + 0.5 / before.grid * _in_unit_disc(z.size, rng)
+            z = into_disc(shaken.astype(np.complex64), rng)
+        z = relax(z, body, phase, rng, tick.step)
+        before = phase
+    return z
+
+
 def _untangled(
     scene: Scene,
     body: Body,
@@ -241,8 +255,7 @@ def _untangled(
     for trial in range(_trials(scene.nodes, scene.edges)):
         # Later trials are looser copies of the unfolded start.
         z = _start(body, forces, rng, unfolded, noise=0.05 + 0.05 * trial)
-        for phase in phases:
-            z = relax(z, body, phase, rng, tick.step)
+        z = _relax_all(z, body, phases, rng, tick)
         ends = (z, scene.vertex, scene.region)
         few = scene.edges <= TANGLE_EDGES
         score = (crossings(*ends) if few else 0, edge_length(*ends))
