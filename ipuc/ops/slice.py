@@ -11,7 +11,7 @@ from ipuc.planner.context import Context
 
 
 class Slice(Op):
-    """Take every k-th index of some axes, forwards or backwards, with Python's clamping.
+    """Take every k-th index of some axes, forwards or backwards, clamped as ONNX says.
 
     Source: ONNX Slice-1 (attributes), Slice-10 and newer (inputs).
     """
@@ -29,5 +29,17 @@ class Slice(Op):
         rank = len(x.shape)
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             where = axis % rank
-            x = x.slice(where, *slice(start, end, step).indices(x.shape[where]))
+            x = x.slice(where, *_clamped(start, end, step, x.shape[where]))
         ctx.define(node.outputs[0], x)
+
+
+def _clamped(start: int, end: int, step: int, extent: int) -> tuple[int, int, int]:
+    """Hold begin and end to the axis.
+
+    It differs from Python in one case: a backward slice that begins before the first element
+    begins at it.
+    """
+    low, high = (0, extent) if step > 0 else (-1, extent - 1)
+    first = start + extent if start < 0 else start
+    last = end + extent if end < 0 else end
+    return min(max(first, 0), high), min(max(last, low), high), step

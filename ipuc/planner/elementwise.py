@@ -48,6 +48,8 @@ def elementwise(
     with ctx.builder.compute_set(name) as compute_set:
         for _, extents, sources in work:
             share = max(1, ctx.target.tiles * math.prod(extents) // total)
+            if first_tile + share > ctx.target.tiles:
+                first_tile = 0
             views = [
                 _solid(ctx, source, tensor.dtype)
                 for source, tensor in zip(sources, tensors, strict=True)
@@ -55,9 +57,7 @@ def elementwise(
             used = _add_box(
                 ctx, compute_set, codelet, dict(zip(fields, views, strict=True)), share, first_tile
             )
-            first_tile = (first_tile + used) % ctx.target.tiles
-            if first_tile + share > ctx.target.tiles:
-                first_tile = 0
+            first_tile += used
     return out
 
 
