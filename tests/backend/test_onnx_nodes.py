@@ -179,7 +179,7 @@ def check_inputs(rep: IpucRep, model: onnx.ModelProto, given: list[NDArray[Any]]
 def test_selection() -> None:
     names = cases()
     expanded = [name for name in names if "_expanded" in name]
-    # onnx 1.23 has 568 and 116 of these; a slip in the selection would lose many
+    # onnx 1.23 has 568 and 113 of these; a slip in the selection would lose many
     assert len(names) > 500
     assert len(expanded) > 100
     met = {node.op_type for case in names.values() for node in case.model.graph.node}
