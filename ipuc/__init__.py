@@ -12,8 +12,7 @@ from ipuc.program.builder import Builder
 from ipuc.program.program import Program
 from ipuc.program.tensor import Tensor, concat, fill
 from ipuc.target import Target, parse_target
-
-__version__ = "0.1.0"
+from ipuc.version import __version__
 
 __all__ = [
     "Batch",

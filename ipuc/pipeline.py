@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc import __version__
 from ipuc.emulator.run import Emulator
 from ipuc.errors import OptionError
 from ipuc.graph.infer import UndecidedShape
@@ -32,6 +31,7 @@ from ipuc.planner.context import Granularity
 from ipuc.program.program import Program
 from ipuc.target import Target
 from ipuc.types import Shape, TensorType
+from ipuc.version import __version__
 
 Array = NDArray[Any]
 #: Called with (stage, steps done, steps in all).

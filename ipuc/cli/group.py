@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ipuc import __version__
 from ipuc.cli.guard import State, guarded
 from ipuc.cli.options import debug_option
 from ipuc.errors import nearest
+from ipuc.version import __version__
 
 #: Every command with its line in `ipuc --help`; the command is `ipuc.cli.<name>_command.command`.
 COMMANDS: dict[str, str] = {

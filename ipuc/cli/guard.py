@@ -52,7 +52,7 @@ def guarded(action: Callable[[], object], state: State) -> int:
     try:
         code = action()
         sys.stdout.flush()
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("stopped", err=True)
         return STOPPED
     except click.ClickException as error:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ipuc import __version__
 from ipuc.cli.options import (
     CompileOptions,
     compile_options,
@@ -25,6 +24,7 @@ from ipuc.render.paint import paint, save_png
 from ipuc.render.palettes import RAMPS
 from ipuc.render.place import place
 from ipuc.render.provenance import MARK
+from ipuc.version import __version__
 
 _HELP = """Draw the vertex graph of a program, or the operators.
 

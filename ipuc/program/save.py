@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ipuc import __version__
 from ipuc.errors import ContainerError, IpucError, ProgramError
 from ipuc.program.archive import (
     MANIFEST,
@@ -28,6 +27,7 @@ from ipuc.program.decode import Decoder
 from ipuc.program.encode import Encoder
 from ipuc.program.program import Program
 from ipuc.program.verify import check_structure
+from ipuc.version import __version__
 
 #: What the manifest calls the format, and the version written and read.
 FORMAT, VERSION = "ipuc-program", 1
