@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +14,15 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
     ceil_div,
     elements,
+    joined_pads,
 )
 from ipuc.target import Target
 from ipuc.types import Shape
@@ -75,6 +78,24 @@ class ConvPartial(Codelet):
         # [*grid, group, out channels, batch, *out] -> [*grid, batch, group, out channels, *out]
         out = product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
         return {"out": out}
+
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Images, groups, output channels, and outputs along each field dimension."""
+        del windows
+        slides = (
+            FreeAxis({"x": 3 + d, "out": 3 + d}, slide=(("x",), stride, d))
+            for d, stride in enumerate(self.stride)
+        )
+        return (
+            FreeAxis({"weights": 1, "out": 2}),
+            *slides,
+            FreeAxis({"x": 0, "out": 0}),
+            FreeAxis({"x": 1, "weights": 0, "out": 1}),
+        )
+
+    def joined(self, dim: int, last: Codelet) -> Codelet:
+        """Take the zeros before the first block and those after the last."""
+        return replace(self, pads=joined_pads(self, last, "pads", dim))
 
     def _columns(self, x: Array, out: Shape, kernel: Shape) -> Array:
         """A view of x with an axis for each output and each kernel position."""
@@ -139,6 +160,28 @@ class ConvPartial(Codelet):
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """Two for each multiply-add of the dense block."""
         return 2 * math.prod(windows["out"]) * math.prod(windows["weights"][2:])
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """A plain block, a strided and dilated one at two borders, and a 1-D one of halves."""
+        return (
+            Example(
+                cls((1, 1), (1, 1), ((0, 0), (0, 0))),
+                {"x": (1, 1, 2, 4, 4), "weights": (1, 3, 2, 3, 3), "out": (1, 1, 3, 2, 2)},
+                larger={"x": (1, 1, 20, 8, 8), "weights": (1, 6, 20, 3, 3), "out": (1, 1, 6, 6, 6)},
+            ),
+            Example(
+                cls((2, 1), (1, 2), ((1, 0), (0, 1))),
+                {"x": (2, 2, 3, 3, 3), "weights": (2, 2, 3, 2, 2), "out": (2, 2, 2, 2, 2)},
+                larger={"x": (2, 2, 9, 7, 6), "weights": (2, 4, 9, 2, 2), "out": (2, 2, 4, 4, 5)},
+            ),
+            Example(
+                cls((1,), (1,), ((0, 0),)),
+                {"x": (1, 1, 4, 5), "weights": (1, 2, 4, 3), "out": (1, 1, 2, 3)},
+                {"x": "float16", "weights": "float16"},
+                larger={"x": (1, 1, 40, 12), "weights": (1, 2, 40, 3), "out": (1, 1, 2, 10)},
+            ),
+        )
 
 
 def _in_group(ins: Number, full: int) -> Any:

@@ -11,7 +11,7 @@ import importlib
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -80,6 +80,22 @@ class Batch:
     def full(self, name: str) -> Shape:
         """Shape [*grid, *window] of a field."""
         return (*self.grid, *self.windows[name])
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAxis:
+    """A window axis along which work may be cut anywhere without changing a result.
+
+    The fast emulator joins vertices along such axes into fewer, larger array operations.
+
+    Attributes:
+        axes: for each field that moves along it, the axis of its window.
+        slide: for a sliding window, (the input fields, stride, dimension of the codelet's
+            `pads`): those move `stride` elements for each output and overlap their neighbours'.
+    """
+
+    axes: Mapping[str, int]
+    slide: tuple[tuple[str, ...], int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,15 @@ class Codelet(ABC):
         del windows
         return 0
 
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Window axes along which vertices may be joined; none if in doubt."""
+        del windows
+        return ()
+
+    def joined(self, dim: int, last: Codelet) -> Codelet:
+        """The codelet of a row of vertices joined along a slide: this one is the first of them."""
+        raise AssertionError(f"{self.name} has no slide {dim} to join with {last.name}")
+
     def parameters(self) -> dict[str, Any]:
         """Template parameters, as JSON values."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -191,6 +216,18 @@ class Codelet(ABC):
             f'codelet {cls.name} has no field "{name}"',
             fix=nearest(name, [spec.name for spec in cls.fields]),
         )
+
+
+def pointwise(windows: Mapping[str, Shape], fields: Sequence[str]) -> tuple[FreeAxis, ...]:
+    """The free axes of fields that have one window shape: all of them."""
+    axes = range(len(windows[fields[0]]))
+    return tuple(FreeAxis(dict.fromkeys(fields, axis)) for axis in axes)
+
+
+def joined_pads(first: Codelet, last: Codelet, name: str, dim: int) -> tuple[tuple[int, int], ...]:
+    """Pairs of border sizes of two codelets that were joined along one dimension."""
+    low, high = first.parameters()[name], last.parameters()[name]
+    return (*low[:dim], (low[dim][0], high[dim][1]), *low[dim + 1 :])
 
 
 def registered() -> dict[str, type[Codelet]]:

@@ -14,7 +14,9 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
@@ -50,6 +52,16 @@ class MatMulPartial(Codelet):
         grid = (*batch.grid, *batch.windows["out"][:inner])
         return {"out": grouped_product(a, b, grid, left_rows=1, right_columns=1)}
 
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Rows, columns and batches."""
+        rank = len(windows["out"])
+        batches = (FreeAxis({"a": d, "b": d, "out": d}) for d in range(rank - 2))
+        return (
+            FreeAxis({"b": rank - 1, "out": rank - 1}),
+            FreeAxis({"a": rank - 2, "out": rank - 2}),
+            *batches,
+        )
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
@@ -66,6 +78,15 @@ class MatMulPartial(Codelet):
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """Two for each multiply-add."""
         return 2 * math.prod(windows["a"]) * windows["b"][-1]
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Either method on one product, and on a batch of them."""
+        return tuple(
+            Example(cls(method), {"a": (*lead, 2, 5), "b": (*lead, 5, 3), "out": (*lead, 2, 3)})
+            for method in ("mac", "amp")
+            for lead in ((), (2,))
+        )
 
 
 def _amp(target: Target, field: Number, outs: Number, depth: Number, itemsize: int) -> Number:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,12 +15,15 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
     ceil_div,
     elements,
+    joined_pads,
     maximum,
 )
 from ipuc.target import Target
@@ -108,6 +111,21 @@ class Pool(Codelet):
             counts = counts[..., None] * ((place >= -low) & (place < extent + high)).sum(axis=1)
         return np.maximum(counts, 1)
 
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Images, channels, and outputs along each field dimension."""
+        del windows
+        names = tuple(spec.name for spec in self.fields)
+        slides = (
+            FreeAxis(dict.fromkeys(names, 2 + d), slide=(names[:-1], stride, d))
+            for d, stride in enumerate(self.stride)
+        )
+        return (*(FreeAxis(dict.fromkeys(names, a)) for a in (0, 1)), *slides)
+
+    def joined(self, dim: int, last: Codelet) -> Codelet:
+        """Take what is missing before the first block and after the last."""
+        pads = joined_pads(self, last, "pads", dim)
+        return replace(self, pads=pads, counted=joined_pads(self, last, "counted", dim))
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
@@ -136,3 +154,17 @@ class Pool(Codelet):
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """One operation for each output and kernel position."""
         return math.prod(windows["out"]) * math.prod(self.kernel)
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Each kind at a border, strided and dilated; and a maximum of integers."""
+        small = {"x": (1, 3, 3, 5), "out": (1, 3, 3, 2)}
+        larger = {"x": (2, 30, 3, 5), "out": (2, 30, 3, 2)}
+        border = ((1, 0), (0, 0))
+        block = ((2, 2), (1, 2), (1, 2), border)
+        numbers = dict.fromkeys(small, "int32")
+        return (
+            *(Example(cls(k, *block, border), small, larger=larger) for k in ("max", "mean")),
+            Example(cls("norm", *block, border, 3), small, larger=larger),
+            Example(cls("max", *block, border), small, numbers, larger=larger),
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,12 +14,15 @@ from ipuc.codelets.define import (
     Array,
     Batch,
     Codelet,
+    Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
     ceil_div,
     elements,
+    joined_pads,
 )
 from ipuc.codelets.pool import lowest, shifted
 from ipuc.target import Target
@@ -71,6 +74,21 @@ class MaxPoolIndices(Codelet):
         assert found is not None
         return {"out": found}
 
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Images, channels, and outputs along each field dimension."""
+        del windows
+        names = tuple(spec.name for spec in self.fields)
+        slides = (
+            FreeAxis(dict.fromkeys(names, 2 + d), slide=(names[:-1], stride, d))
+            for d, stride in enumerate(self.stride)
+        )
+        return (*(FreeAxis(dict.fromkeys(names, a)) for a in (0, 1)), *slides)
+
+    def joined(self, dim: int, last: Codelet) -> Codelet:
+        """Take what is missing before the first block and after the last."""
+        pads = joined_pads(self, last, "pads", dim)
+        return replace(self, pads=pads)
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
@@ -83,3 +101,15 @@ class MaxPoolIndices(Codelet):
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """One comparison for each output and kernel position."""
         return math.prod(windows["out"]) * math.prod(self.kernel)
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """A block at a border, strided and dilated."""
+        return (
+            Example(
+                cls((2, 2), (1, 2), (1, 2), ((1, 0), (0, 0))),
+                {"x": (1, 2, 3, 5), "positions": (1, 2, 3, 5), "out": (1, 2, 3, 2)},
+                {"positions": "int32", "out": "int32"},
+                larger={"x": (1, 9, 3, 5), "positions": (1, 9, 3, 5), "out": (1, 9, 3, 2)},
+            ),
+        )

@@ -15,13 +15,16 @@ from ipuc.codelets.define import (
     Codelet,
     Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
     ceil_div,
     elements,
+    pointwise,
 )
 from ipuc.target import Target
+from ipuc.types import Shape
 
 KINDS: dict[str, Callable[..., Any]] = {
     "sum": np.add.reduce,
@@ -66,6 +69,10 @@ class Reduce(Codelet):
         if x.dtype.kind == "f" and self.op == "sum":
             return {"out": x.sum(axis=axes, dtype=np.float32)}
         return {"out": KINDS[self.op](x, axis=axes, **_keep(x))}
+
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """The axes that stay."""
+        return pointwise(windows, ("out", "x"))
 
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int

@@ -14,6 +14,7 @@ from ipuc.codelets.define import (
     Codelet,
     Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
@@ -21,6 +22,7 @@ from ipuc.codelets.define import (
     elements,
 )
 from ipuc.target import Target
+from ipuc.types import Shape
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class ReduceAdd(Codelet):
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """Add along the list axis."""
         return {"out": operands["partials"].sum(axis=batch.axes, dtype=np.float32)}
+
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """The outputs."""
+        return tuple(FreeAxis({"partials": d + 1, "out": d}) for d in range(len(windows["out"])))
 
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int

@@ -15,14 +15,17 @@ from ipuc.codelets.define import (
     Codelet,
     Example,
     FieldSpec,
+    FreeAxis,
     In,
     Number,
     Out,
     ceil_div,
     elements,
+    pointwise,
 )
 from ipuc.codelets.loops import UNARY, Loop, fused
 from ipuc.target import Target
+from ipuc.types import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,10 @@ class UnaryOp(Codelet):
         """Apply the operation."""
         del batch
         return {"out": KINDS[self.op].apply(operands["x"], *self.numbers)}
+
+    def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
+        """Every axis."""
+        return pointwise(windows, ("x", "out"))
 
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int

@@ -1,4 +1,4 @@
-"""The fast mode: every family in one batched call on whole variables."""
+"""The fast mode: families joined where they lie side by side, each in one batched call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ipuc.emulator.coalesce import coalesce
 from ipuc.emulator.machine import Array, Machine, compute, tensor_values
+from ipuc.program.family import VertexFamily
 from ipuc.program.operand import gather, scatter
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn
@@ -55,11 +57,14 @@ class Emulator(Machine):
         self, program: Program, observe: Callable[[Step, Memory], None] | None = None
     ) -> None:
         self.memory = memory = Memory(program)
+        self._joined: dict[int, tuple[ComputeSet, list[VertexFamily]]] = {}
         super().__init__(program, None if observe is None else lambda step: observe(step, memory))
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Run every family of a compute set; nothing written is read in the same set."""
-        for family in compute_set.families:
+        if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
+            self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
+        for family in self._joined[id(compute_set)][1]:
             for name, values in compute(family, self.memory.read).items():
                 access = family.fields[name]
                 scatter(access, self.memory.write(access.variable), values)
