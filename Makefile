@@ -1,0 +1,93 @@
+# Everything a person or a machine does with this checkout. Needs Python 3.11, git and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+# Stamps: an environment is set up once, and again when the metadata change.
+DEMO_READY := $(VENV)/.ready-demo
+DEV_READY := $(VENV)/.ready-dev
+FULL_READY := $(VENV)/.ready-full
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format lint type imports test test-full golden bench models demo check clean
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
+	  awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo 'making $(VENV); the first time this takes a minute or two'
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_READY): $(BIN)/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(DEV_READY): $(BIN)/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	@touch $@ $(DEMO_READY)
+
+$(FULL_READY): $(DEV_READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+	@touch $@
+
+setup: $(DEV_READY) ## make .venv with everything for development
+
+format: $(DEV_READY) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(DEV_READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(DEV_READY) ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(DEV_READY) ## who may import what
+	$(BIN)/lint-imports
+
+test: $(DEV_READY) ## the tests, without the heavy ones
+	$(BIN)/python -m pytest -m 'not full'
+
+test-full: $(DEV_READY) ## the heavy tests: every model at full size
+	$(BIN)/python -m pytest -m full
+
+golden: $(DEV_READY) ## write the golden files anew; read the diff before committing it
+	$(BIN)/python -m pytest -m 'not full' --update-goldens
+
+models: $(DEMO_READY) ## write all built-in models into models/
+	$(BIN)/ipuc model --all -o models
+
+models/%.onnx: | $(DEMO_READY)
+	$(BIN)/ipuc model $* -o $@
+
+bench: $(DEV_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
+	@mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
+	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
+	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
+
+demo: $(DEMO_READY) models/alexnet.onnx models/resnet34.onnx ## the main job, end to end: AlexNet on a photo, and its picture
+	@mkdir -p $(DEMO)
+	$(BIN)/python models/photo.py $(DEMO)/photo.png
+	$(BIN)/ipuc compile models/alexnet.onnx -o $(DEMO)/alexnet.ipu
+	$(BIN)/ipuc run $(DEMO)/alexnet.ipu --input $(DEMO)/photo.png -o $(DEMO)/outputs.npz
+	$(BIN)/ipuc render $(DEMO)/alexnet.ipu --out $(DEMO)/alexnet.png
+	$(BIN)/ipuc render models/resnet34.onnx --view ops --out $(DEMO)/resnet34-ops.png
+	@echo
+	@echo "The picture: $(CURDIR)/$(DEMO)/alexnet.png"
+	@echo "The operators of ResNet-34: $(CURDIR)/$(DEMO)/resnet34-ops.png"
+
+check: lint type imports test ## what must pass before a commit is published
+
+clean: ## remove everything that was made, .venv and models too
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info benchmarks/results
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	git clean -fdXq models
