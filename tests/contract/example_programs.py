@@ -37,6 +37,8 @@ class Layout:
             none.
         irregular: window pitches grow unevenly, in place of equal steps.
         explicit: offsets are one array in place of a table per axis.
+        cut: the windows of a row of vertices are parts of one larger array, cut along this axis
+            with nothing between them; None keeps windows apart.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Layout:
     shares: tuple[int, ...] = (-1,)
     irregular: bool = False
     explicit: bool = False
+    cut: int | None = None
 
 
 LAYOUTS = (
@@ -53,6 +56,8 @@ LAYOUTS = (
     Layout("shared", (2, 3), shares=(0, 1)),
     Layout("shared-other", (3, 2), shares=(1, 0, -1)),
     Layout("shared-irregular", (3, 2, 1), shares=(1, 2, 0), irregular=True),
+    Layout("rows", (4,), cut=0),
+    Layout("columns", (4,), cut=-1),
 )
 
 
@@ -87,13 +92,20 @@ def program_of(example: Example, layout: Layout) -> Program:
     for number, spec in enumerate(kind.fields):
         window = example.windows[spec.name]
         shared = layout.shares[number % len(layout.shares)] if not spec.writes else -1
-        tables, size = _tables(layout, window, shared)
+        strides = [math.prod(window[axis + 1 :]) for axis in range(len(window))]
+        if layout.cut is None or not window:
+            tables, size = _tables(layout, window, shared)
+        else:
+            whole = list(window)
+            whole[layout.cut] *= layout.grid[0]
+            strides = [math.prod(whole[axis + 1 :]) for axis in range(len(whole))]
+            step = window[layout.cut] * strides[layout.cut]
+            tables, size = [step * np.arange(layout.grid[0])], math.prod(whole)
         tensor = graph.input(spec.name, example.dtype(spec.name), (size,))
         graph.map(tensor, [0, size // 3 + 1], [3, 1])
         offset = separable(0, *tables)
         if layout.explicit:
             offset = IndexMap(0, explicit=np.ascontiguousarray(offset.dense()))
-        strides = [math.prod(window[axis + 1 :]) for axis in range(len(window))]
         view = tensor.view()
         assert view is not None
         fields[spec.name] = Access(view.variable, offset, window, tuple(strides))
