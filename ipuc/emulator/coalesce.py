@@ -227,6 +227,8 @@ def _join(rows: list[_Row], axis: int, choice: int) -> list[_Row]:
     begin, size = begin[order], size[order]
     if len(begin) == 1 or (begin[1:] != begin[:-1] + size[:-1]).any():
         return rows
+    if free.slide is not None and any(_inner_border(rows, axis, free, n) for n in free.slide[0]):
+        return rows
     source = np.repeat(np.arange(len(rows)), [len(b) for b in begins])[order]
     first, last = rows[int(source[0])].family, rows[int(source[-1])].family
     final = int(np.argmax(begins[int(source[-1])]))
@@ -252,6 +254,28 @@ def _join(rows: list[_Row], axis: int, choice: int) -> list[_Row]:
         codelet = codelet.joined(free.slide[2], last.codelet)
     grid = (*first.grid[:axis], 1, *first.grid[axis + 1 :])
     return [_Row(VertexFamily(codelet, grid, _nowhere(grid), fields, first.origins))]
+
+
+def _inner_border(rows: list[_Row], axis: int, free: FreeAxis, name: str) -> bool:
+    """Whether a part misses elements beyond a window that is not the outermost.
+
+    Joined, it would see its neighbour's elements where it alone sees the border.
+    """
+    assert free.slide is not None
+    begins, ends, low, high = [], [], [], []
+    for row in rows:
+        access = row.family.fields[name]
+        along = free.axes[name]
+        begin = access.offset.tables[axis] // access.strides[along]
+        missing = row.family.codelet.parameters()["pads"][free.slide[2]]
+        begins.append(begin)
+        ends.append(begin + access.shape[along])
+        low.append(np.full(len(begin), missing[0] > 0))
+        high.append(np.full(len(begin), missing[1] > 0))
+    begin, end = np.concatenate(begins), np.concatenate(ends)
+    inner_low = np.concatenate(low) & (begin > begin.min())
+    inner_high = np.concatenate(high) & (end < end.max())
+    return bool((inner_low | inner_high).any())
 
 
 def _moved(access: Access, axis: int, begin: int, along: int | None, extent: int) -> Access:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.codelets.define import Codelet, Example, registered
+from ipuc.codelets.define import Codelet, Example, FreeAxis, registered
 from ipuc.program.builder import Builder
 from ipuc.program.family import Access, IndexMap, VertexFamily, separable
 from ipuc.program.program import Program
@@ -113,6 +113,35 @@ def program_of(example: Example, layout: Layout) -> Program:
     outputs, graph._steps = graph._steps[1::2], graph._steps[::2]
     with graph.compute_set("example") as work:
         work.add(kind, tile, **fields)
+    graph._steps += outputs
+    return graph.build()
+
+
+def program_along(example: Example, free: FreeAxis, count: int) -> Program:
+    """Vertices next to each other along an axis that the codelet calls free."""
+    graph = Builder(TINY)
+    kind = example.codelet
+    fields: dict[str, Access] = {}
+    sliding, stride = free.slide[:2] if free.slide else ((), 1)
+    name = next(name for name in free.axes if name not in sliding)
+    part = example.windows[name][free.axes[name]]
+    for spec in kind.fields:
+        window = example.windows[spec.name]
+        whole, step = list(window), 0
+        if spec.name in free.axes:
+            axis = free.axes[spec.name]
+            moved = part * stride if spec.name in sliding else part
+            whole[axis] += (count - 1) * moved
+            step = moved * math.prod(whole[axis + 1 :])
+        size = math.prod(whole) + 1
+        tensor = graph.input(spec.name, example.dtype(spec.name), (size,))
+        graph.map(tensor, [0, size // 2 + 1], [2, 0])
+        strides = [math.prod(whole[axis + 1 :]) for axis in range(len(whole))]
+        fields[spec.name] = graph.field(tensor, [step * np.arange(count)], window, strides)
+        graph.output(spec.name, tensor)
+    outputs, graph._steps = graph._steps[1::2], graph._steps[::2]
+    with graph.compute_set("example") as work:
+        work.add(kind, [vertex % TINY.tiles for vertex in range(count)], **fields)
     graph._steps += outputs
     return graph.build()
 

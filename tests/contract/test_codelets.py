@@ -101,6 +101,15 @@ def test_batched_is_one_by_one(example: Example, layout: programs.Layout) -> Non
 
 
 @by_example
+def test_vertices_along_a_free_axis_may_be_joined(example: Example) -> None:
+    for free in example.codelet.free_axes(example.windows):
+        for count in (2, 5):
+            program = programs.program_along(example, free, count)
+            inputs = programs.inputs_of(example, program, seed=count)
+            _agree(run.run(program, inputs), strict.run(program, inputs))
+
+
+@by_example
 @pytest.mark.parametrize("target", CATALOGUE.values(), ids=CATALOGUE.keys())
 @pytest.mark.parametrize("itemsize", [2, 4])
 def test_cycles(example: Example, target: Any, itemsize: int) -> None:
