@@ -44,7 +44,11 @@ def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], 
 def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
     """Give each element of a window to one of the vertices that share it, in equal runs."""
     shared = access.offset.shared_axes()
-    dense = family.tile.dense()
+    dense = family.tile.dense().astype(np.int32)
+    if all(not s or n == 1 for s, n in zip(shared, family.grid, strict=True)):
+        window = (1,) * len(access.shape)
+        scatter(access, owner, dense.reshape(*family.grid, *window))
+        return
     order = [a for a, s in enumerate(shared) if not s] + [a for a, s in enumerate(shared) if s]
     own = [n for n, s in zip(family.grid, shared, strict=True) if not s]
     by_sharer = np.transpose(dense, order).reshape(*own, -1)
@@ -70,5 +74,6 @@ def _encode(owner: Tiles, variable: Variable, tiles: int) -> TileMapping:
         np.maximum.accumulate(known, out=known)
         owner = owner[known]
         owner[: np.argmax(owner >= 0)] = owner[np.argmax(owner >= 0)]
-    starts = np.flatnonzero(np.diff(owner, prepend=-1)).astype(np.int64)
+    changes = np.flatnonzero(owner[1:] != owner[:-1]) + 1
+    starts = np.concatenate([[0], changes]).astype(np.int64)
     return TileMapping(starts, owner[starts].astype(np.int64))
