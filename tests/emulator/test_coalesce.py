@@ -1,0 +1,108 @@
+"""Joining families: what lies side by side becomes one, what does not stays apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipuc.codelets.binary import BinaryOp
+from ipuc.codelets.conv_partial import ConvPartial
+from ipuc.emulator import run, strict
+from ipuc.emulator.coalesce import coalesce
+from ipuc.program.builder import Builder, ComputeSetBuilder
+from ipuc.program.family import VertexFamily
+from ipuc.program.split import split_axis
+from ipuc.program.tensor import Tensor
+from ipuc.target import parse_target
+
+TINY = parse_target("tiny")
+
+
+def _uneven(graph: Builder, work: ComputeSetBuilder, x: Tensor, out: Tensor) -> None:
+    """Double 10 elements in 4 parts: two of 2 elements and two of 3."""
+    for part in split_axis(10, 4):
+        fields = {
+            name: graph.field(tensor, [part.begin], (part.size,))
+            for name, tensor in (("a", x), ("b", x), ("out", out))
+        }
+        work.add(BinaryOp("add"), [int(i) for i in part.index], **fields)
+
+
+def test_an_uneven_split_is_one_operation() -> None:
+    graph = Builder(TINY)
+    x, out = graph.input("x", "float32", (10,)), graph.variable("out", "float32", (10,))
+    with graph.compute_set("double") as work:
+        _uneven(graph, work, x, out)
+    assert len(work.families) == 2
+    (joined,) = coalesce(work.families)
+    assert joined.grid == (1,)
+    assert joined.windows() == {"a": (10,), "b": (10,), "out": (10,)}
+    graph.output("out", out)
+    graph.map_rest()
+    values = np.random.default_rng(0).normal(size=10).astype(np.float32)
+    np.testing.assert_array_equal(run.run(graph.build(), {"x": values})["out"], 2 * values)
+
+
+def test_a_missing_vertex_keeps_the_others_apart() -> None:
+    graph = Builder(TINY)
+    x, out = graph.variable("x", "float32", (9,)), graph.variable("out", "float32", (9,))
+    with graph.compute_set("double") as work:
+        part = {"a": x, "b": x, "out": out}
+        fields = {name: graph.field(tensor, [[0, 6]], (3,)) for name, tensor in part.items()}
+        work.add(BinaryOp("add"), [0, 1], **fields)
+    (alone,) = coalesce(work.families)
+    assert alone.count == 2
+    assert alone.windows() == work.families[0].windows()
+
+
+def _row(pads: list[tuple[int, int]]) -> tuple[Builder, list[VertexFamily]]:
+    """A one-dimensional convolution of 12 elements by 3 in vertices of 4 outputs each.
+
+    The windows hold what exists but for the given zeros.
+    """
+    graph = Builder(TINY)
+    x, weights = graph.input("x", "float32", (12,)), graph.input("weights", "float32", (3,))
+    out = graph.variable("out", "float32", (12,))
+    whole = (12, 12, 12, 1)  # strides of [batch, group, channel, element]
+    with graph.compute_set("conv") as work:
+        for vertex, (low, high) in enumerate(pads):
+            begin = 4 * vertex - 1 + low
+            work.add(
+                ConvPartial((1,), (1,), ((low, high),)),
+                [vertex],
+                x=graph.field(x, [[begin]], (1, 1, 1, 6 - low - high), whole),
+                weights=graph.field(weights, [[0]], (1, 1, 1, 3)),
+                out=graph.field(out, [[4 * vertex]], (1, 1, 1, 4), whole),
+            )
+    graph.output("out", out)
+    graph.map_rest()
+    return graph, work.families
+
+
+@pytest.mark.parametrize(
+    ("pads", "left"),
+    [
+        ([(1, 0), (0, 0), (0, 1)], 1),  # zeros at the two ends of the row only
+        ([(1, 0), (1, 0), (0, 1)], 3),  # the second vertex sees a border of its own
+        ([(1, 1), (1, 1), (1, 1)], 3),
+    ],
+)
+def test_vertices_are_joined_only_where_no_border_lies_between(
+    pads: list[tuple[int, int]], left: int
+) -> None:
+    graph, families = _row(pads)
+    assert len(coalesce(families)) == left
+    program = graph.build()
+    random = np.random.default_rng(1)
+    inputs = {
+        "x": random.normal(size=12).astype(np.float32),
+        "weights": random.normal(size=3).astype(np.float32),
+    }
+    want = np.empty(12)
+    for vertex, (low, high) in enumerate(pads):
+        seen = np.zeros(6)
+        seen[low : 6 - high] = inputs["x"][4 * vertex - 1 + low : 4 * vertex + 5 - high]
+        want[4 * vertex : 4 * vertex + 4] = np.correlate(seen, inputs["weights"], "valid")
+    # three float32 products and two sums of numbers near 1
+    for mode in (run.run, strict.run):
+        np.testing.assert_allclose(mode(program, inputs)["out"], want, rtol=0, atol=2e-6)
