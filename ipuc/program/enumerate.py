@@ -39,7 +39,7 @@ class FieldRuns:
     Attributes:
         name: the field.
         variable: id of the variable.
-        begins: first element of each piece: int64[n, k].
+        begins: first element of each piece, ascending for each vertex: int64[n, k].
         lengths: elements of each piece, the same for all vertices: int64[k].
     """
 
