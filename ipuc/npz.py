@@ -59,7 +59,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
 
     Raises:
         OptionError: a name is too long for a zip member.
-        OSError: the file cannot be written there.
+        ContainerError: the file cannot be written there.
     """
     for name in arrays:
         if len(name.encode()) > _LONGEST_NAME:
@@ -68,17 +68,24 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
             )
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as stream, zipfile.ZipFile(stream, "w") as file:
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(name + _SUFFIX)
-                # ZipInfo would cut the name at a zero byte.
-                member.filename = name + _SUFFIX
-                with file.open(member, "w", force_zip64=True) as into:
-                    # Order C, not ascontiguousarray, which would turn a scalar into a vector.
-                    npy.write_array(into, np.asarray(array, order="C"), allow_pickle=False)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            with part.open("xb") as stream, zipfile.ZipFile(stream, "w") as file:
+                for name, array in arrays.items():
+                    member = zipfile.ZipInfo(name + _SUFFIX)
+                    # ZipInfo would cut the name at a zero byte.
+                    member.filename = name + _SUFFIX
+                    with file.open(member, "w", force_zip64=True) as into:
+                        # Order C, not ascontiguousarray, which turns a scalar into a vector.
+                        npy.write_array(into, np.asarray(array, order="C"), allow_pickle=False)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ContainerError(
+            f"the arrays cannot be written: {error.strerror or error}",
+            where=str(path),
+            fix="make room on the disk, or name another place with -o",
+        ) from error
 
 
 def read_arrays(path: Path, max_bytes: int = 4 << 30) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """Write one of scikit-learn's two photographs as a picture file.
 
-    python models/photo.py photo.png [china.jpg|flower.jpg]
+Usage: python models/photo.py photo.png [china.jpg|flower.jpg]
 """
 
 from __future__ import annotations

@@ -49,9 +49,13 @@ def guarded(action: Callable[[], object], state: State) -> int:
         The process's exit code.
     """
     _accept_any_name()
+    code = _attempt(action, state)
+    return _flush(code)
+
+
+def _attempt(action: Callable[[], object], state: State) -> int:
     try:
         code = action()
-        sys.stdout.flush()
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("stopped", err=True)
         return STOPPED
@@ -59,18 +63,30 @@ def guarded(action: Callable[[], object], state: State) -> int:
         error.show()
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit code 70
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            # The reader of a pipe has had enough (`ipuc info x | head`): nothing to say.
-            _silence_stdout()
-            return 1
         if state.debug:
             traceback.print_exception(error)
         fault = explain(error)
         complain(fault)
-        if isinstance(error, OSError):
-            _silence_stdout()
         return fault.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _flush(code: int) -> int:
+    """Write out what is still buffered; the exit code changes if that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The reader of a pipe may have had enough (`ipuc info x | head`): nothing to say.
+        if code == 0 and error.errno != errno.EPIPE:
+            complain(explain(error))
+        if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+            # Send the rest nowhere, or the interpreter would complain when it ends.
+            # Source: the note on SIGPIPE in the documentation of Python's `signal` module.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.__stdout__.fileno())
+            os.close(nowhere)
+        return code or 1
+    return code
 
 
 def explain(error: Exception) -> IpucError:
@@ -122,13 +138,3 @@ def _accept_any_name() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-
-
-def _silence_stdout() -> None:
-    """Send what is still buffered nowhere, or the interpreter would complain when it ends.
-
-    Source: the note on SIGPIPE in the documentation of Python's `signal` module.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    os.close(nowhere)

@@ -21,7 +21,9 @@ from ipuc.program.save import load
 from ipuc.program.text import to_text
 from ipuc.render.provenance import PictureInfo, read_png
 
-_HELP = """Say what an .onnx, .ipu or rendered .png file is, and what can be done with it.
+_HELP = """Say what an .onnx, .ipu or rendered .png file is.
+
+It also says what can be done with the file:
 
 \b
   .onnx  inputs and outputs, the exact flag for each open dimension, operators, and every node
