@@ -164,15 +164,9 @@ def check_decided(graph: Graph) -> None:
             name = node.inputs[position] if position < len(node.inputs) else ""
             if name and name not in graph.constants:
                 wanted[name] = node.where()
-    deciding = trace(list(wanted), producers, graph.inputs)
     if not wanted:
         return
-    if not deciding:
-        raise UndecidedShape(
-            "these nodes need values that change from run to run",
-            where=", ".join(dict.fromkeys(wanted.values())),
-            fix="export the model with fixed shapes and indices",
-        )
+    deciding = trace(list(wanted), producers, graph.inputs)
     listed = ", ".join(f'"{name}"' for name in deciding)
     raise UndecidedShape(
         f"the value of {listed} must be known when the program is built",

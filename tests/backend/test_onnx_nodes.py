@@ -1,10 +1,11 @@
-"""ONNX's own node tests, executed on tiles; the oracle is the data that ONNX ships with them."""
+"""ONNX's own operator tests, executed on tiles; the oracle is the data that ONNX ships."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from onnx.backend.test.runner import Runner
 
 from ipuc.backend import IpucBackend, IpucRep
 from ipuc.program.program import Program
-from ipuc.program.steps import StreamIn, StreamOut
+from ipuc.program.steps import Execute, Sequence, StreamIn, StreamOut
 from ipuc.program.tensor import View
 
 MOVES = {
@@ -44,6 +45,8 @@ LAYERS = {
     *("AveragePool", "BatchNormalization", "Conv", "Gemm", "GlobalAveragePool", "GlobalLpPool"),
     *("GlobalMaxPool", "LRN", "LogSoftmax", "MatMul", "MaxPool", "Softmax"),
 }
+#: ONNX's own tests of operators, and those that came from PyTorch's exporter, operator set 6 on.
+KINDS = ("node", "pytorch-converted", "pytorch-operator")
 #: What the bodies of ONNX's functions use besides.
 HELPERS = {"CastLike", "Constant"}
 OPERATORS = MOVES | UNARY | BINARY | REDUCTIONS | LAYERS | HELPERS
@@ -84,19 +87,30 @@ def carried(model: onnx.ModelProto) -> bool:
 
 @cache
 def cases() -> dict[str, Case]:
-    """The node tests that concern us, by name: chosen by what their models hold."""
+    """The tests that concern us, by name: chosen by what their models hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making the data divides by zero on purpose
-        loaded = load_model_tests(kind="node")
+        loaded = [one for kind in KINDS for one in load_model_tests(kind=kind)]
     found: dict[str, Case] = {}
     for case in loaded:
-        model, data = case.model, case.data_sets
-        if model is None or data is None or not carried(model):
+        folder = Path(case.model_dir) if case.model_dir else None
+        model = onnx.load(folder / "model.onnx") if folder else case.model
+        if model is None or not carried(model):
             continue
         if {node.op_type for node in model.graph.node} <= OPERATORS:
-            sets = [(arrays(given), arrays(wanted)) for given, wanted in data]
-            found[case.name] = Case(model, sets, case.rtol, case.atol)
+            data = [(arrays(given), arrays(wanted)) for given, wanted in case.data_sets or ()]
+            sets = sorted(folder.glob("test_data_set_*")) if folder else []
+            data += [(stored(one, "input"), stored(one, "output")) for one in sets]
+            assert data
+            found[case.name] = Case(model, data, case.rtol, case.atol)
     return found
+
+
+def stored(folder: Path, kind: str) -> list[NDArray[Any]]:
+    """The arrays of a data set on disk, in order."""
+    count = len(list(folder.glob(f"{kind}_*.pb")))
+    files = [folder / f"{kind}_{i}.pb" for i in range(count)]
+    return arrays(TensorProto.FromString(file.read_bytes()) for file in files)
 
 
 def arrays(items: Any) -> list[NDArray[Any]]:
@@ -179,12 +193,35 @@ def check_inputs(rep: IpucRep, model: onnx.ModelProto, given: list[NDArray[Any]]
 def test_selection() -> None:
     names = cases()
     expanded = [name for name in names if "_expanded" in name]
-    # onnx 1.23 has 568 and 113 of these; a slip in the selection would lose many
-    assert len(names) > 500
+    # onnx 1.23 has 674 and 113 of these; a slip in the selection would lose many
+    assert len(names) > 600
     assert len(expanded) > 100
     met = {node.op_type for case in names.values() for node in case.model.graph.node}
     untested = {"GlobalLpPool"}  # ONNX has no node test of it
     assert met >= OPERATORS - untested
+
+
+def test_a_specialised_data_input_would_be_noticed() -> None:
+    case = cases()["test_add"]
+    (given, _), *_ = case.data_sets
+    rep = IpucBackend.prepare(case.model)
+    rep.run(given)
+    check_inputs(rep, case.model, given)
+    rep.specialised = ("y",)
+    with pytest.raises(AssertionError, match=r"^y\n"):
+        check_inputs(rep, case.model, given)
+
+
+def test_a_data_input_that_no_vertex_reads_would_be_noticed() -> None:
+    case = cases()["test_add"]
+    (given, _), *_ = case.data_sets
+    rep = IpucBackend.prepare(case.model)
+    rep.run(given)
+    assert rep.program is not None
+    kept = [step for step in rep.program.main.steps if not isinstance(step, Execute)]
+    rep.program.main = Sequence(tuple(kept))
+    with pytest.raises(AssertionError, match=r"^x\n"):
+        check_inputs(rep, case.model, given)
 
 
 @pytest.mark.parametrize("name", sorted(cases()))

@@ -16,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import ipuc
 from ipuc import zoo
+from ipuc.backend import IpucBackend
 from ipuc.errors import OptionError, ShapeError, UnsupportedOp
 from ipuc.graph.infer import UndecidedShape
+from ipuc.ops.define import operators
 from ipuc.pipeline import compile_model, random_input, random_inputs, run_program
 from ipuc.target import parse_target
 from ipuc.types import TensorType
@@ -132,6 +134,31 @@ def test_an_input_that_decides_a_shape_is_named(op: str) -> None:
         compile_model(shaped_by(op, [4]), target=TARGET)
     assert caught.value.values == ("n",)
     assert "--const n=" in caught.value.fix
+
+
+def test_what_only_an_op_file_wants_to_know_is_traced_to_the_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ONNX lets the second operand of Add vary; an op file may ask for more than ONNX does."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Neg", ["b"], ["c"], name="neg"),
+            helper.make_node("Add", ["a", "c"], ["y"], name="add"),
+        ],
+        "chain",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in "ab"],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    monkeypatch.setattr(type(operators()["", "Add"]), "shape_inputs", (1,))
+    with pytest.raises(UndecidedShape) as caught:
+        compile_model(model, target=TARGET)
+    assert caught.value.values == ("b",)
+    assert '"add"' in caught.value.where
+    values = [np.ones(3, np.float32), np.arange(3, dtype=np.float32)]
+    rep = IpucBackend.prepare(model)
+    np.testing.assert_array_equal(rep.run(values)[0], [1, 0, -1])
+    assert rep.specialised == ("b",)
 
 
 def test_every_operator_that_cannot_be_compiled_is_named_at_once() -> None:
