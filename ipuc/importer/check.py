@@ -21,6 +21,9 @@ _DEPTH = 16
 
 _UNKNOWN_DOMAIN = "unknown.operators"
 
+#: Operators whose body is a loop, while their result depends on constants only: never opened.
+_FOLDED = frozenset({("", "Range")})
+
 
 def everything(domain: str, op: str, opset: int) -> str | None:
     """Accept every operator: the default of `supported`."""
@@ -105,6 +108,7 @@ def inline(source: ModelSource, keep: Collection[tuple[str, str]], supported: Su
             wanted = _expandable(source.proto, supported)
             if not wanted:
                 return
+            _write_defaults(source.proto, wanted)
             source.proto = onnx.inliner.inline_selected_functions(
                 source.proto, wanted, inline_schema_functions=True
             )
@@ -123,8 +127,22 @@ def _expandable(model: onnx.ModelProto, supported: Supported) -> list[tuple[str,
     for domain, op in {(standard(node.domain), node.op_type): None for node in model.graph.node}:
         version = versions.get(domain, 0)
         schema: Any = schema_of(op, version, domain)  # the flags below lack type stubs
-        if schema is None or supported(domain, op, version) is None:
+        if schema is None or supported(domain, op, version) is None or (domain, op) in _FOLDED:
             continue
         if schema.has_function or schema.has_context_dependent_function:
             wanted[domain, op] = None
     return list(wanted)
+
+
+def _write_defaults(model: onnx.ModelProto, wanted: Collection[tuple[str, str]]) -> None:
+    """Give nodes the default attributes of their operators: bodies read them, and get none else."""
+    versions = opsets(model)
+    for node in model.graph.node:
+        domain = standard(node.domain)
+        if (domain, node.op_type) not in wanted:
+            continue
+        schema = schema_of(node.op_type, versions.get(domain, 0), domain)
+        given = {attribute.name for attribute in node.attribute}
+        for name, attribute in schema.attributes.items() if schema else ():
+            if name not in given and attribute.default_value.name:
+                node.attribute.append(attribute.default_value)
