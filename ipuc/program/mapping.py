@@ -47,7 +47,7 @@ def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
     dense = family.tile.dense().astype(np.int32)
     if all(not s or n == 1 for s, n in zip(shared, family.grid, strict=True)):
         window = (1,) * len(access.shape)
-        scatter(access, owner, dense.reshape(*family.grid, *window))
+        scatter(access, owner, dense.reshape((*family.grid, *window)))
         return
     order = [a for a, s in enumerate(shared) if not s] + [a for a, s in enumerate(shared) if s]
     own = [n for n, s in zip(family.grid, shared, strict=True) if not s]
