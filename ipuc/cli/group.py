@@ -100,7 +100,11 @@ class Commands(click.Group):
         return code
 
 
-@click.group(cls=Commands, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="ipuc")
 @debug_option
 def main() -> None:

@@ -1,0 +1,131 @@
+"""Lay out and paint a vertex graph of about a million nodes.
+
+The graph is generated, twelve layers whose vertices share inputs and have weights of their own, so
+that its size does not move with the planner. Seconds depend on the machine; multiples of one
+rfft2 and irfft2 of 4096 x 4096, of which a layout consists in the main, do so less.
+
+Usage: python benchmarks/render.py [--nodes N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from measure import finish, in_process, seconds_of
+
+#: Goal of the first release for a million nodes, in seconds.
+SECONDS = 60.0
+
+_RENDER = """
+import json, sys, time
+from pathlib import Path
+from ipuc.render.paint import paint, save_png
+from ipuc.render.place import place
+from ipuc.render.scene import load_scene
+scene = load_scene(Path(sys.argv[1]))
+start = time.perf_counter()
+layout = place(scene, seed=0)
+placed = time.perf_counter()
+painting = paint(scene, layout, size=2048)
+save_png(painting.image, Path(sys.argv[2]), {})
+done = time.perf_counter()
+print(json.dumps({
+    "nodes": scene.nodes, "edges": scene.edges, "layout_seconds": placed - start,
+    "paint_seconds": done - placed, "drawn_edges": painting.drawn_edges,
+}))
+"""
+
+_SCENE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from ipuc.render.cells import cells_of
+from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene, save_scene
+
+def layer_of(vertices, shared, own, first):
+    # Each vertex reads four of its layer's shared regions and has some regions of its own.
+    vertex = first + np.arange(vertices)
+    common = first + vertices + np.arange(shared)
+    leaves = first + vertices + shared + np.arange(vertices * own)
+    picked = (np.arange(vertices)[:, None] * shared // vertices + np.arange(4)) % shared
+    left = np.concatenate([np.repeat(vertex, 4), np.repeat(vertex, own)])
+    right = np.concatenate([common[picked].reshape(-1), leaves])
+    return left, right, vertices + shared + vertices * own
+
+wanted, layers = int(sys.argv[2]), 12
+sizes = np.linspace(1, 3, layers)
+sizes = (sizes / sizes.sum() * wanted / 7).astype(int)
+left, right, layer, kind, first = [], [], [], [], 0
+for at, vertices in enumerate(sizes):
+    a, b, count = layer_of(vertices, max(vertices // 4, 4), 6, first)
+    left.append(a); right.append(b)
+    layer.append(np.full(count, at, np.int32))
+    kind.append(np.where(np.arange(count) < vertices, VERTEX, REGION).astype(np.uint8))
+    first += count
+vertex, region = (np.concatenate(one).astype(np.int32) for one in (left, right))
+layer, kind = np.concatenate(layer), np.concatenate(kind)
+names = [f"layer {at}" for at in range(layers)]
+save_scene(Scene(
+    kind=kind, tile=(np.arange(first) % 1472).astype(np.int32), layer=layer,
+    elements=np.ones(first, np.int64), activity=np.ones(first, np.float32),
+    codelet=np.where(kind == VERTEX, 0, -1).astype(np.int16),
+    cell=cells_of(layer, names, vertex, region), vertex=vertex, region=region,
+    layers=tuple(LayerInfo(name, name, "forward") for name in names), codelets=("vertex",),
+    title="benchmark",
+), Path(sys.argv[1]))
+print("{}")
+"""
+
+
+def transform_seconds() -> float:
+    """Time one rfft2 and one irfft2 of 4096 x 4096 float32."""
+    field = np.random.default_rng(0).random((4096, 4096), np.float32)
+    shape = field.shape
+    return seconds_of(lambda: np.fft.irfft2(np.fft.rfft2(field), shape), 3)
+
+
+def measure(nodes: int) -> dict[str, Any]:
+    """Make a scene, then lay it out and paint it in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Path(folder) / "scene.npz"
+        in_process(_SCENE, scene, nodes)
+        start = time.perf_counter()
+        found = in_process(_RENDER, scene, Path(folder) / "graph.png")
+        whole = time.perf_counter() - start
+    unit = transform_seconds()
+    total = found["layout_seconds"] + found["paint_seconds"]
+    return {
+        **found,
+        "seconds": total,
+        "process_seconds": whole,
+        "transform_seconds": unit,
+        "transforms": total / unit,
+    }
+
+
+@click.command(help=__doc__)
+@click.option("--nodes", default=1_000_000, show_default=True)
+@click.option("--json", "target", type=click.Path(path_type=Path))
+def main(nodes: int, target: Path | None) -> None:
+    """Measure and print."""
+    found = measure(nodes)
+    print(f"{found['nodes']:,} nodes, {found['edges']:,} edges, 2048 x 2048 pixels")
+    print(
+        f"  {found['seconds']:.1f} s: layout {found['layout_seconds']:.1f}, paint "
+        f"{found['paint_seconds']:.1f}  goal: under {SECONDS:g}"
+    )
+    print(
+        f"  {found['transforms']:.1f} times one rfft2 and irfft2 of 4096 x 4096 "
+        f"({found['transform_seconds']:.2f} s)"
+    )
+    print(f"  peak memory {found['peak_bytes'] / 1e6:.0f} MB")
+    finish({"render": found}, target)
+
+
+if __name__ == "__main__":
+    main()
