@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from ipuc.errors import OptionError
 from ipuc.importer.digest import Model
-from ipuc.importer.read import parse
+from ipuc.importer.read import opsets, parse
 
 Array = NDArray[Any]
 Engine = Literal["auto", "onnxruntime", "onnx"]
@@ -128,13 +129,49 @@ def _onnxruntime(
     return f"onnxruntime {runtime.__version__}", dict(zip(names, results, strict=True))
 
 
+class BatchNormalization(OpRun):
+    """Inference, for operator sets 7 to 13.
+
+    There the evaluator mixes the batch's own statistics in, because the attribute `momentum` has
+    a default value; the operator says that a node with one output is in test mode.
+    Source: ONNX BatchNormalization-9, "Output case #2".
+    """
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array,
+        mean: Array,
+        var: Array,
+        epsilon: float | None = None,
+        **ignored: Any,
+    ) -> tuple[Array]:
+        del ignored
+        by_channel = (-1, *(1 for _ in x.shape[2:]))
+        scale, bias, mean, var = (a.reshape(by_channel) for a in (scale, bias, mean, var))
+        spread = np.sqrt(var + np.float32(1e-5 if epsilon is None else epsilon))
+        return ((scale * (x - mean) / spread + bias).astype(x.dtype),)
+
+
+def _replacements(model: onnx.ModelProto) -> list[type[OpRun]]:
+    """Operators to take from here instead of from the evaluator."""
+    version = opsets(model).get("", 0)
+    norms = [one for one in model.graph.node if one.op_type == "BatchNormalization"]
+    plain = all(len(one.output) == 1 for one in norms)
+    return [BatchNormalization] if norms and plain and 7 <= version < 14 else []
+
+
 def _evaluator(
     model: Model, names: list[str], inputs: Mapping[str, Array]
 ) -> tuple[str, dict[str, Array]]:
     whole = model if isinstance(model, onnx.ModelProto) else onnx.load(Path(model))
     try:
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(whole).run(names, dict(inputs))
+            evaluator = ReferenceEvaluator(whole, new_ops=_replacements(whole))
+            results = evaluator.run(names, dict(inputs))
     except _EVALUATOR_FAILURES as error:
         raise _Declined(" ".join(str(error).split())[:300]) from error
     values = zip(names, map(np.asarray, results), strict=True)

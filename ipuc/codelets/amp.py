@@ -76,7 +76,7 @@ def worker_runs(rows: Number, width: Number, workers: int) -> tuple[Any, Any, An
         Arrays [workers, ...] (broadcast over the columns of a planner's table): row pieces of
         each worker's run, outputs in its first piece, outputs in its last piece (0 if one).
 
-    Source: lowering.md section 2 (partitionConvPartialByWorker) and 6.3.
+    Source: PopLibs ConvUtilInternal.cpp, partitionConvPartialByWorker.
     """
     total = np.asarray(rows * width)
     index = np.arange(workers + 1).reshape(-1, *(1 for _ in range(total.ndim)))
@@ -113,7 +113,8 @@ def horizontal_mac_cycles(
 ) -> Any:
     """Tile cycles of dot products of `depth` elements for rows x width outputs.
 
-    Source: lowering.md 2.4 (HorizontalMac, one in-channel group of `depth`, one out channel).
+    Source: PopLibs poplin PerformanceEstimation.hpp (HorizontalMac, one in-channel group of
+    `depth`, one out channel).
     """
     half = itemsize < 4
     dot = (6 + ceil_div(depth, 4)) if half else (7 + ceil_div(depth, 2))

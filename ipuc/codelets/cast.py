@@ -29,8 +29,8 @@ class Cast(Codelet):
         source: element type of `x`.
         to: element type of `out`.
 
-    Source: lowering.md 3.1, Cast1D: 12 + W * (18 + 19 + n), where n is one cycle per 2 elements
-    from half to float, 2 per 4 from float to half, else 2 for each element.
+    Source: PopLibs popopsCycleEstimators.cpp, Cast1D: 12 + W * (18 + 19 + n), where n is one cycle
+    per 2 elements from half to float, 2 per 4 from float to half, else 2 for each element.
     """
 
     source: str

@@ -25,8 +25,8 @@ from ipuc.target import Target
 class Clamp(Codelet):
     """out = min(max(x, low), high). Windows of all fields have one shape.
 
-    Source: lowering.md 3.1, Clamp: 5 + (6 + 2 ceil(n / v)) per worker, n elements each; six
-    workers share the window.
+    Source: PopLibs popopsCycleEstimators.cpp, Clamp: 5 + (6 + 2 ceil(n / v)) per worker, n elements
+    each; six workers share the window.
     """
 
     name: ClassVar[str] = "Clamp"

@@ -44,7 +44,8 @@ class ConvPartial(Codelet):
         dilation: of the kernel, per field dimension.
         pads: zeros before and after the window, per field dimension.
 
-    Source: lowering.md 2.2 (AMP nx1; one kernel row fused when the input group fills the unit).
+    Source: PopLibs poplin PerformanceEstimation.hpp (AMP nx1; one kernel row fused when the input
+    group fills the unit).
     """
 
     stride: tuple[int, ...]

@@ -23,7 +23,7 @@ from ipuc.target import Target
 class Gather(Codelet):
     """out = x, one slice of a table. Windows of both fields have one shape.
 
-    Source: lowering.md 3.7, dynamicSlice1D with one row of e elements:
+    Source: PopLibs popops PerformanceEstimation.cpp, dynamicSlice1D with one row of e elements:
     25 + W * (39 + (24 + 2 * floor(ceil(e / W) / v))).
     """
 

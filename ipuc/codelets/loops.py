@@ -3,7 +3,7 @@
 A loop handles `elements` elements in `cycles` cycles: (cycles, elements), one pair for 4-byte
 elements and one for 2-byte elements.
 
-Source: lowering.md 3.1 (PopLibs popopsCycleEstimators). `fused` is what it says about map
+Source: PopLibs popopsCycleEstimators.cpp. `fused` is our own estimate for map
 expressions: the sum of the operations' loops without the loads and stores between them.
 """
 

@@ -38,7 +38,7 @@ class LocalResponse(Codelet):
         bias: added to the mean square.
         before: channels read ahead of the first one written.
 
-    Source: lowering.md 3.1 (A), a fused map expression in UnaryOp1D's frame: a square, `size`
+    Source: our own estimate: a fused map expression in UnaryOp1D's frame: a square, `size`
     additions, a multiply-add, a power, a division; 3/4 as a power is two square roots.
     """
 

@@ -37,7 +37,7 @@ class MatMulPartial(Codelet):
         method: "mac" multiplies rows by columns with the vector unit (HorizontalMac); "amp" uses
             the matrix unit, with the larger of m and n as its field (ConvPartial1x1).
 
-    Source: lowering.md 2.4 and 2.2 (a matrix product is a 1x1 convolution; 1.2).
+    Source: PopLibs poplin PerformanceEstimation.hpp (a matrix product is a 1x1 convolution).
     """
 
     method: str
@@ -90,7 +90,7 @@ class MatMulPartial(Codelet):
 
 
 def _amp(target: Target, field: Number, outs: Number, depth: Number, itemsize: int) -> Number:
-    """AMP cycles of field x depth by depth x outs; source: lowering.md 2.2 with a 1x1 kernel."""
+    """AMP cycles of field x depth by depth x outs; source: AMP nx1, 1x1 kernel."""
     workers = target.worker_contexts
     wide = itemsize >= 4
     units = target.conv_units_float32 if wide else target.conv_units_mixed

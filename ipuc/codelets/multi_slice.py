@@ -35,8 +35,9 @@ class MultiSlice(Codelet):
         first: number of the first row that these vertices hold.
         total: rows of the whole table; 0 if these vertices hold all of it.
 
-    Source: lowering.md 3.7: W * (30 + in * (19 + 2 * ceil(e / 2)) + out * 8), e elements of a
-    slice, `in` and `out` the offsets of a worker that hit and miss these rows, spread evenly.
+    Source: PopLibs popops PerformanceEstimation.cpp: W * (30 + in * (19 + 2 * ceil(e / 2)) + out *
+    8), e elements of a slice, `in` and `out` the offsets of a worker that hit and miss these rows,
+    spread evenly.
     """
 
     first: int = 0

@@ -26,7 +26,7 @@ _LOOP = fused("add", "add")
 class MultiplyAdd(Codelet):
     """out = x * scale + shift. Windows of all fields have one shape.
 
-    Source: lowering.md 3.1 (A): a fused map expression costs BinaryOp1D's frame and the loops of
+    Source: our own estimate: a fused map expression costs BinaryOp1D's frame and the loops of
     a multiplication and an addition, without the load and store between them.
     """
 

@@ -58,7 +58,7 @@ class Pool(Codelet):
         counted: how many of those a mean counts as zeros, per dimension.
         power: p of the norm.
 
-    Source: lowering.md 3.5 (PopLibs PerformanceEstimation), groups of 4 vectors of channels.
+    Source: PopLibs popnn PerformanceEstimation.hpp, groups of 4 vectors of channels.
     """
 
     kind: str

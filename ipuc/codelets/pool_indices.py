@@ -42,7 +42,7 @@ class MaxPoolIndices(Codelet):
         dilation: between window elements.
         pads: elements missing before and after the window of the block, per dimension.
 
-    Source: the pooling loop of lowering.md 3.5 with a compare and a select for each element;
+    Source: the pooling loop of PopLibs popnn with a compare and a select for each element;
     6 cycles an element is our own estimate.
     """
 

@@ -47,8 +47,8 @@ class Reduce(Codelet):
         axes: number of trailing window axes of `x` that disappear.
         square: square each element first (ReduceSumSquare).
 
-    Source: lowering.md 3.4, strided form, per worker: 16 + ceil(C / v) * (3 + 5 + 3 + P - 1),
-    rows P reduced, columns C kept; where one output remains, 17 + N / v + N mod 2v. Six workers
+    Source: PopLibs popops reduction, strided form, per worker: 16 + ceil(C / v) * (3 + 5 + 3 + P -
+    1), rows P reduced, columns C kept; where one output remains, 17 + N / v + N mod 2v. Six workers
     share the outputs, or the rows of a single output, which one more pass combines.
     """
 

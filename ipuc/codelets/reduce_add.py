@@ -29,7 +29,7 @@ from ipuc.types import Shape
 class ReduceAdd(Codelet):
     """out = the sum of D partials. partials: [D, *window], a list of D vectors; out: [*window].
 
-    Source: lowering.md 2.7, multi input, float32 partials:
+    Source: PopLibs poplin PerformanceEstimation.hpp, ReduceAdd, multi input, float32 partials:
     W * (c + q * ((ld + 1) * D + 7)), ov outputs, vec = 4, ld = 2.
     """
 

@@ -25,8 +25,8 @@ from ipuc.target import Target
 class Select(Codelet):
     """out = a where the flag is set, else b. Windows of all fields have one shape.
 
-    Source: lowering.md 3.1, Select: 5 + (6 + 5 n) per worker, n elements each; six workers
-    share the window.
+    Source: PopLibs popopsCycleEstimators.cpp, Select: 5 + (6 + 5 n) per worker, n elements each;
+    six workers share the window.
     """
 
     name: ClassVar[str] = "Select"

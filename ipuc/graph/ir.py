@@ -107,7 +107,9 @@ class Graph:
             names.add(node.name)
             for name in node.inputs:
                 if name and name not in known:
-                    raise InternalError(f'value "{name}" is used before it is made', where=node.where())
+                    raise InternalError(
+                        f'value "{name}" is used before it is made', where=node.where()
+                    )
             for name in node.outputs:
                 if name and name in known:
                     raise InternalError(f'value "{name}" is made twice', where=node.where())

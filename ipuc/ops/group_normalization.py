@@ -15,8 +15,7 @@ from ipuc.program.tensor import Tensor
 class GroupNormalization(Op):
     """Y = scale * (x - mean) / sqrt(var + epsilon) + bias, statistics of groups of channels.
 
-    Scale and bias are given for each group before operator set 21, for each channel since.
-    Source: ONNX GroupNormalization-18, -21.
+    Source: ONNX GroupNormalization-21 (the earlier one was withdrawn).
     """
 
     name: ClassVar[str] = "GroupNormalization"

@@ -18,7 +18,7 @@ class LogSoftmax(Op):
     name: ClassVar[str] = "LogSoftmax"
 
     def lower(self, ctx: Context, node: Node) -> None:
-        """Greatest element, subtract, exp, sum, log, subtract (lowering.md 3.3)."""
+        """Greatest element, subtract, exp, sum, log, subtract (PopLibs popnn LogSoftmax.cpp)."""
         x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
         axes = softmax_axes(node, len(x.shape))
         shifted, _, total = exponentials(ctx, x, axes, output)

@@ -43,7 +43,7 @@ class Softmax(Op):
     name: ClassVar[str] = "Softmax"
 
     def lower(self, ctx: Context, node: Node) -> None:
-        """Greatest element, subtract, exp, sum, divide (lowering.md 3.3)."""
+        """Greatest element, subtract, exp, sum, divide (PopLibs popnn NonLinearity.cpp)."""
         x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
         axes = softmax_axes(node, len(x.shape))
         _, powers, total = exponentials(ctx, x, axes, output)

@@ -229,7 +229,10 @@ def _add_family(
 
 
 def _tiles(families: ConvFamilies, block: Block) -> list[Ints]:
-    """Tile number that each grid axis adds; output channels are innermost (lowering.md 1.5)."""
+    """Tile number that each grid axis adds; output channels are innermost.
+
+    Source: PopLibs Convolution.cpp.
+    """
     conv, splits = families.conv, families.splits
     numbering = row_major([splits.group, splits.ins, splits.batch, *splits.field, splits.outs])
     ins, field = block.ins.index, [f.index for f in block.field]

@@ -96,7 +96,7 @@ def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
 
 
 def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:
-    """Enumerate splits as columns and take the cheapest; source: lowering.md 1.5, 1.6 and 6."""
+    """Enumerate splits as columns and take the cheapest; source: PopLibs ConvModel.cpp."""
     target = ctx.target
     in_grain = min(conv.ins, 8)
     counts = [

@@ -214,7 +214,7 @@ def look_up(ctx: Context, tensor: Tensor, axis: int, offsets: Tensor, name: str)
 
 
 def _grains(table: _Table) -> list[int]:
-    """Elements that stay together: 8 bytes of a slice (lowering.md 3.7)."""
+    """Elements that stay together: 8 bytes of a slice (PopLibs DynamicSlice.cpp)."""
     return [1] * len(table.extents) + [max(1, 8 // table.itemsize)]
 
 

@@ -80,7 +80,10 @@ class Table:
 
 
 def exchange_cycles(received_bytes: Any, bytes_per_cycle: Any) -> Any:
-    """Cycles in which the fullest tile receives its bytes; source: lowering.md section 5."""
+    """Cycles in which the fullest tile receives its bytes.
+
+    Source: PopLibs ExchangeEstimator.hpp.
+    """
     return -(-np.asarray(received_bytes) // bytes_per_cycle)
 
 

@@ -19,7 +19,7 @@ from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, View, coalesce
 from ipuc.types import Ints, Shape
 
-#: Channels of one vertex where every output pixel has its own (vertex-graph-2017.md section 3).
+#: Channels of one vertex where every output pixel has its own (PopLibs, early 2017).
 CHANNEL_GROUP = 16
 
 #: Makes the codelet of a block from its parts along the field dimensions.

@@ -14,7 +14,7 @@ from ipuc.program.family import Access, IndexMap, separable
 from ipuc.program.split import Parts, split_axis
 from ipuc.types import Ints, Shape
 
-#: Elements of one `fine` vertex: one dot of the matrix unit (vertex-graph-2017.md section 3).
+#: Elements of one `fine` vertex: one dot product of the matrix unit.
 FINE_ELEMENTS = 16
 
 

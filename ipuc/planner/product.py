@@ -184,7 +184,7 @@ def _plan_2017(ctx: Context, extents: Shape) -> tuple[tuple[list[int], str], dic
 def _cheapest(
     ctx: Context, extents: Shape, itemsize: int
 ) -> tuple[tuple[list[int], str], dict[str, Any]]:
-    """Enumerate splits for both methods and take the cheapest; source: lowering.md 1.6, 6."""
+    """Enumerate splits for both methods and take the cheapest; source: PopLibs ConvModel.cpp."""
     target = ctx.target
     splits = candidates(extents, target.tiles)
     used = np.prod(splits, axis=1)

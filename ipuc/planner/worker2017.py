@@ -1,6 +1,6 @@
 """The plans of 2017, on which granularity `worker` counts.
 
-Source: vertex-graph-2017.md section 2 (rules of Graphcore's PopLibs, winter 2016/17).
+Source: rules read in the public history of Graphcore's PopLibs, winter 2016/17.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def fully_connected_splits(target: Target, rows: int, columns: int) -> tuple[int
         rows: outputs R.
         columns: inputs C.
 
-    Source: the forward cost of vertex-graph-2017.md section 2 (inference).
+    Source: the forward cost of the fully connected planner of PopLibs, winter 2016/17.
     """
     workers = target.worker_contexts
     t = np.arange(1, min(target.tiles, max(columns, 1)) + 1)

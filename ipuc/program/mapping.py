@@ -19,7 +19,8 @@ def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], 
 
     An element that a vertex writes lives on the tile of the first vertex that does. Any other
     element (weights, inputs, copies) lives on one of the tiles that read it first, spread evenly
-    over those that share it, so that 1/sharers of it is local everywhere (lowering.md section 4).
+    over those that share it, so that 1/sharers of it is local everywhere, as PopLibs'
+    TensorUseTracker does.
     What nobody touches is spread in order.
     """
     wanted = {variable.id: variable for variable in variables if variable.mapping is None}
