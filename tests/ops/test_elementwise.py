@@ -32,7 +32,12 @@ def _divisor(seed: int, shape: Shape, dtype: str) -> Array:
 @FEW
 @given(shapes=broadcast(2), seed=seeds, data=st.data(), granularity=granularities, target=targets)
 def test_arithmetic(
-    op: str, shapes: list[Shape], seed: int, data: st.DataObject, granularity: str, target: Array
+    op: str,
+    shapes: list[Shape],
+    seed: int,
+    data: st.DataObject,
+    granularity: str,
+    target: tuple[str],
 ) -> None:
     dtype = data.draw(st.sampled_from(ARITHMETIC[op]))
     low = 0 if dtype == "uint8" else -11
@@ -73,7 +78,7 @@ def test_equality_of_flags(shapes: list[Shape], seed: int) -> None:
 @FEW
 @given(data=st.data(), count=st.integers(1, 4), seed=seeds, target=targets)
 def test_any_number_of_inputs(
-    op: str, data: st.DataObject, count: int, seed: int, target: Array
+    op: str, data: st.DataObject, count: int, seed: int, target: tuple[str]
 ) -> None:
     # onnx.reference's Mean adds in place, so its first input has the result's shape
     shapes = data.draw(broadcast(count, one_way=True))
@@ -143,7 +148,9 @@ def test_prelu(shapes: list[Shape], seed: int, half: bool) -> None:
     granularity=granularities,
     target=targets,
 )
-def test_where(shapes: list[Shape], seed: int, dtype: str, granularity: str, target: Array) -> None:
+def test_where(
+    shapes: list[Shape], seed: int, dtype: str, granularity: str, target: tuple[str]
+) -> None:
     flag = array(seed, shapes[0], "bool")
     a, b = (array(seed + i, shapes[i], dtype) for i in (1, 2))
     check_node("Where", [flag, a, b], outputs=[dtype], granularity=granularity, targets=target)

@@ -1,0 +1,84 @@
+"""LRN against its definition in float64 and against onnxruntime.
+
+onnx.reference is no oracle: it visits as many channels as there are instances.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from harness import check_node
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SOME, Array, Shape, array, granularities, seeds, shapes, targets
+
+
+def _definition(x: Array, size: int, alpha: float, beta: float, bias: float) -> Array:
+    wide = x.astype(np.float64)
+    channels = x.shape[1]
+    energy = np.zeros_like(wide)
+    for channel in range(channels):
+        first = max(0, channel - (size - 1) // 2)
+        last = min(channels - 1, channel + size // 2)
+        energy[:, channel] = (wide[:, first : last + 1] ** 2).sum(axis=1)
+    return np.asarray(wide / (bias + alpha / size * energy) ** beta).astype(x.dtype)
+
+
+@SOME
+@given(
+    shape=shapes(least=2),
+    size=st.integers(1, 9),
+    alpha=st.sampled_from([1e-4, 0.5, 3.0]),
+    beta=st.sampled_from([0.75, 0.5, 1.3]),
+    bias=st.sampled_from([1.0, 2.0]),
+    seed=seeds,
+    half=st.booleans(),
+    granularity=granularities,
+    target=targets,
+)
+def test_any_shape_and_size(
+    shape: Shape,
+    size: int,
+    alpha: float,
+    beta: float,
+    bias: float,
+    seed: int,
+    half: bool,
+    granularity: str,
+    target: tuple[str],
+) -> None:
+    x = array(seed, shape, "float16" if half else "float32")
+    check_node(
+        "LRN",
+        [x],
+        {"size": size, "alpha": alpha, "beta": beta, "bias": bias},
+        opset=13,
+        expected={"y0": _definition(x, size, alpha, beta, bias)},
+        granularity=granularity,
+        targets=target,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("opset", [7, 13])
+def test_as_onnxruntime(size: int, opset: int) -> None:
+    x = array(0, (2, 7, 5, 4))
+    attributes = {"size": size, "alpha": 0.3}
+    check_node("LRN", [x], attributes, opset=opset, oracle="runtime", rtol=1e-5)
+
+
+def test_channels_are_cut_where_positions_are_few() -> None:
+    x = array(1, (1, 500, 1, 1))
+    (program,) = check_node(
+        "LRN",
+        [x],
+        {"size": 5, "alpha": 0.5},
+        opset=13,
+        expected={"y0": _definition(x, 5, 0.5, 0.75, 1.0)},
+        targets=("gc200,tiles=64",),
+    )
+    tiles = {int(t) for family in program.families() for t in family.tile.dense().ravel()}
+    assert len(tiles) > 30
+    # two before, two after, at the borders fewer
+    halos = {family.windows()["x"][0] - family.windows()["out"][0] for family in program.families()}
+    assert halos == {2, 4}
