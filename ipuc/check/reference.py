@@ -36,7 +36,7 @@ _EVALUATOR_FAILURES = (
 )
 
 
-class _Declined(Exception):  # noqa: N818 - it is no error: another engine may do
+class _Declined(Exception):
     """An engine does not take this model."""
 
 

@@ -67,7 +67,7 @@ DECIDING: dict[str, tuple[int, ...]] = {
 }
 
 
-class UndecidedShape(ShapeError):  # noqa: N818 - named as its siblings in ipuc.errors are
+class UndecidedShape(ShapeError):
     """A shape depends on values that are not known when the program is built.
 
     Attributes:
