@@ -15,7 +15,7 @@ from ipuc.emulator.strict import run as run_strict
 
 #: A sum of n products of numbers below 3 and 1 rounds by at most a few n * 2^-24 * 3; the largest
 #: n here is 17 * 27, so 2e-4 would be the bound and 5e-5 is what a random walk stays under.
-SUMS = {"rtol": 1e-5, "atol": 5e-5}
+SUMS: dict[str, Any] = {"rtol": 1e-5, "atol": 5e-5}
 
 
 @st.composite

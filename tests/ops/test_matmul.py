@@ -17,7 +17,7 @@ from ipuc.errors import IpucError
 
 #: A sum of n products below 9 rounds by at most n * 9 * 2^-24; n is at most 200 here, and partial
 #: sums come in another order.
-SUMS = {"rtol": 1e-5, "atol": 1e-4}
+SUMS: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-4}
 EXTENTS = st.sampled_from([1, 2, 3, 5, 8, 17, 40])
 oracles = st.sampled_from(["reference", "runtime"])
 
