@@ -93,6 +93,23 @@ def test_batch_statistics_before_operator_set_14_are_refused() -> None:
         compiled(model)
 
 
+def test_batch_statistics_of_every_activation() -> None:
+    """`spatial=0` of operator sets 7 and 8: parameters have the shape of one instance."""
+    inputs = [array(i, (2, 3, 4, 5) if i == 0 else (3, 4, 5), low=0.1) for i in range(5)]
+    x, scale, bias, mean, variance = (one.astype(np.float64) for one in inputs)
+    want = (x - mean) / np.sqrt(variance + 1e-5) * scale + bias
+    for constants in ((), range(1, 5)):
+        check_node(
+            "BatchNormalization",
+            inputs,
+            {"spatial": 0},
+            opset=7,
+            constants=constants,
+            expected={"y0": want.astype(np.float32)},
+            **CLOSE,
+        )
+
+
 def test_constant_batch_parameters_leave_one_compute_set() -> None:
     model = one_node("BatchNormalization", _batch_inputs(1, (2, 3, 8)), {}, 15, range(1, 5))
     program = compiled(model)
