@@ -48,6 +48,7 @@ lint: $(DEV_READY) ## ruff: rules and format
 
 type: $(DEV_READY) ## mypy --strict
 	$(BIN)/mypy
+	for file in tests/conftest.py tests/*/conftest.py; do $(BIN)/mypy $$file || exit 1; done
 
 imports: $(DEV_READY) ## who may import what
 	$(BIN)/lint-imports
