@@ -51,6 +51,6 @@ def make_scene(groups: int = 2, hubs: int = 30, dust: int = 0, seed: int = 0) ->
     )
 
 
-@pytest.fixture(name="make_scene")
+@pytest.fixture(name="make_scene", scope="session")
 def make_scene_fixture() -> SceneMaker:
     return make_scene

@@ -14,9 +14,7 @@ Maker = Callable[..., Scene]
 
 
 @pytest.fixture(name="large", scope="module")
-def large_fixture() -> tuple[Scene, Layout]:
-    from conftest import make_scene  # noqa: PLC0415 - the fixture of a wider scope cannot take it
-
+def large_fixture(make_scene: Maker) -> tuple[Scene, Layout]:
     scene = make_scene(groups=3, hubs=500, dust=3000)
     assert scene.nodes > COARSE_FROM
     return scene, place(scene, seed=1)
