@@ -14,7 +14,9 @@ Shape = tuple[int, ...]
 Ints = NDArray[np.int64]
 
 #: ONNX element types and the types that tiles carry. 64-bit integers are carried as 32-bit,
-#: because an IPU tile has no 64-bit integer arithmetic.
+#: because an IPU tile has no 64-bit integer arithmetic. There is no float64 here: inputs and
+#: outputs of that type are refused; values inside a model become float32
+#: (ipuc.passes.narrow_float64).
 DEVICE_DTYPES: dict[str, str] = {
     "bool": "bool",
     "int8": "int8",

@@ -7,13 +7,14 @@ from ipuc.passes.define import GraphPass
 from ipuc.passes.drop_identity import DropIdentity
 from ipuc.passes.fold_batch_norm import FoldBatchNorm
 from ipuc.passes.manager import PassRecord, run_passes
+from ipuc.passes.narrow_float64 import NarrowFloat64
 from ipuc.passes.remove_dead import RemoveDead
 
 
 def inference_passes() -> tuple[GraphPass, ...]:
     """Passes that make a graph ready to be compiled for inference, in order."""
     # Dead nodes first: a reader that nobody needs would keep a convolution from being folded.
-    return (RemoveDead(), DropIdentity(), FoldBatchNorm())
+    return (RemoveDead(), NarrowFloat64(), DropIdentity(), FoldBatchNorm())
 
 
 def prepare_inference(graph: Graph) -> tuple[Graph, list[PassRecord]]:
