@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ipuc.codelets.amp import as_cycles
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -18,7 +19,6 @@ from ipuc.codelets.define import (
     In,
     Number,
     Out,
-    ceil_div,
     elements,
 )
 from ipuc.target import Target
@@ -29,8 +29,7 @@ from ipuc.types import Shape
 class ReduceAdd(Codelet):
     """out = the sum of D partials. partials: [D, *window], a list of D vectors; out: [*window].
 
-    Source: PopLibs poplin PerformanceEstimation.hpp, ReduceAdd, multi input, float32 partials:
-    W * (c + q * ((ld + 1) * D + 7)), ov outputs, vec = 4, ld = 2.
+    Source: lowering.md 2.7 (multi input, float32 partials).
     """
 
     name: ClassVar[str] = "ReduceAdd"
@@ -47,13 +46,21 @@ class ReduceAdd(Codelet):
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
-        """Cycles of one vertex."""
-        del itemsize  # partials are float32
+        """Cycles of one vertex; `itemsize` is the output's, partials are float32.
+
+        Outputs are added four at a time, the odd ones two and one at a time; those loops are dealt
+        to the workers in turn.
+        """
         workers = target.worker_contexts
         depth = windows["partials"][0]
-        outputs = elements(windows["out"])
-        blocks = ceil_div(outputs, 4)
-        return workers * (32 + 2 * depth + 13 + ceil_div(blocks, workers) * (3 * depth + 7))
+        outputs = np.asarray(elements(windows["out"]))
+        odd = outputs % 4
+        loops = outputs // 4 + np.select([odd == 0, odd == 3], [0, 2], 1)
+        each, left = loops // workers, loops % workers > 0
+        start = 32 + np.where(left & (odd > 0), 2 * depth + 13, 0)
+        rounds = each + (left & (odd == 0))
+        store = 7 if itemsize >= 4 else 6
+        return as_cycles(workers * (start + rounds * (3 * depth + store)))
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

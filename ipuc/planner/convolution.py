@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ipuc.codelets.conv_partial import ConvPartial
-from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.errors import TooLarge
 from ipuc.planner.context import Context
 from ipuc.planner.conv_families import (
@@ -20,11 +20,15 @@ from ipuc.planner.conv_families import (
     partial_sums,
 )
 from ipuc.planner.plan import Table, exchange_cycles, products
-from ipuc.planner.reduction import add_partials
+from ipuc.planner.reduction import add_partials, partials_costs
 from ipuc.planner.search import candidates
 from ipuc.planner.worker2017 import conv_splits
+from ipuc.planner.worst import dearest, fullest, part_sizes
 from ipuc.program.tensor import Tensor
+from ipuc.types import Ints
 
+#: Input channels that stay together: what the matrix unit takes at once.
+IN_GRAIN = 8
 #: `fine` keeps a partial sum for each of its vertices; more elements than this are refused.
 FINE_LIMIT = 1 << 26
 
@@ -96,58 +100,56 @@ def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
 
 
 def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:
-    """Enumerate splits as columns and take the cheapest; source: PopLibs ConvModel.cpp."""
+    """Enumerate splits as columns and take the cheapest; source: lowering.md 1.5, 1.6 and 6."""
     target = ctx.target
-    in_grain = min(conv.ins, 8)
-    counts = [
-        conv.groups,
-        -(-conv.ins // in_grain),
-        conv.batch,
-        *(s.out for s in conv.slides),
-        -(-conv.outs // OUT_GROUP),
-    ]
-    table = candidates(counts, target.tiles)
+    in_grain = min(conv.ins, IN_GRAIN)
+    fields = [(s.out, 1) for s in conv.slides]
+    axes = [(conv.groups, 1), (conv.ins, in_grain), (conv.batch, 1), *fields]
+    axes.append((conv.outs, OUT_GROUP))
+    table = candidates([-(-n // grain) for n, grain in axes], target.tiles)
     used = np.prod(table, axis=1)
     table = table[used >= min(int(used.max()), target.tiles // 4)]
-    used = np.prod(table, axis=1)
-    group = -(-conv.groups // table[:, 0])
-    ins = np.minimum(-(-counts[1] // table[:, 1]) * in_grain, conv.ins)
-    batch = -(-conv.batch // table[:, 2])
-    field = [-(-s.out // table[:, 3 + d]) for d, s in enumerate(conv.slides)]
-    outs = np.minimum(-(-counts[-1] // table[:, -1]) * OUT_GROUP, conv.outs)
+    sizes = [fullest(n, table[:, d], grain) for d, (n, grain) in enumerate(axes)]
+    group, ins, batch, *field, outs = sizes
     reach = [s.reach(field[d]) for d, s in enumerate(conv.slides)]
-    kernel = tuple(s.kernel for s in conv.slides)
-    one = ConvPartial(
-        tuple(s.stride for s in conv.slides),
-        tuple(s.dilation for s in conv.slides),
-        ((0, 0),) * len(conv.slides),
-    )
-    windows = {
-        "x": (batch, group, ins, *reach),
-        "weights": (group, outs, ins, *kernel),
-        "out": (batch, group, outs, *field),
-    }
-    depth = table[:, 1]
     taken = products([batch, group, ins, *reach])
-    held = products([group, outs, ins, *kernel])
-    made = products([batch, group, outs, *field])
+    held = products([group, outs, ins, *(s.kernel for s in conv.slides)])
     sharing = table[:, -1]
     users = table[:, 2] * np.prod(table[:, 3:-1], axis=1)
     rate = target.exchange_bytes_per_cycle
     pair = np.where(sharing % target.tiles_per_exchange_bus == 0, target.tiles_per_exchange_bus, 1)
     total_outputs = conv.batch * conv.groups * conv.outs * math.prod(s.out for s in conv.slides)
-    share = -(-total_outputs // target.tiles)
-    reduced = ReduceAdd().cycles(target, {"partials": (depth, share), "out": (share,)}, 4)
-    several = depth > 1
     costs = {
         "input exchange": exchange_cycles((taken - taken // sharing) * itemsize, rate * pair),
         "weight exchange": exchange_cycles((held - held // users) * itemsize, rate),
-        "compute": np.asarray(one.cycles(target, windows, itemsize)),
-        "partials exchange": np.where(several, exchange_cycles(depth * share * 4, rate), 0),
-        "reduce": np.where(several, reduced + target.sync_cycles, 0),
+        "compute": _compute(ctx, conv, sizes, itemsize),
+        **partials_costs(target, table[:, 1], total_outputs, itemsize),
     }
-    work = made * ins * math.prod(kernel) * float(target.tiles) / conv.macs
+    work = products(sizes) * math.prod(s.kernel for s in conv.slides) / conv.macs
     dims = ("group", "ins", "batch", *(f"field{d}" for d in range(len(conv.slides))), "outs")
-    row, record = Table(dims, table, costs, work, {}).choose(target.tiles)
+
+    def exact(rows: Ints) -> dict[str, Any]:
+        all_sizes = [part_sizes(n, table[rows, d], grain) for d, (n, grain) in enumerate(axes)]
+        return {"compute": dearest(all_sizes, lambda s: _compute(ctx, conv, s, itemsize))}
+
+    row, record = Table(dims, table, costs, work * target.tiles, {}).choose(
+        target.tiles, exact=exact
+    )
     s = [int(v) for v in table[row]]
     return ConvSplits(s[0], s[1], s[2], tuple(s[3:-1]), s[-1], in_grain), record
+
+
+def _compute(ctx: Context, conv: Conv, sizes: Sequence[Any], itemsize: int) -> Any:
+    """Cycles of a tile, for columns of [group, ins, batch, *field, outs]."""
+    group, ins, batch, *field, outs = sizes
+    codelet = ConvPartial(
+        tuple(s.stride for s in conv.slides),
+        tuple(s.dilation for s in conv.slides),
+        ((0, 0),) * len(conv.slides),
+    )
+    windows = {
+        "x": (batch, group, ins, *(s.reach(n) for s, n in zip(conv.slides, field, strict=True))),
+        "weights": (group, outs, ins, *(s.kernel for s in conv.slides)),
+        "out": (batch, group, outs, *field),
+    }
+    return np.asarray(codelet.cycles(ctx.target, windows, itemsize))

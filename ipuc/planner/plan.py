@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ from ipuc.types import Ints
 
 #: A plan that uses more of the chip than this, and is no less even than EVEN, is "wide".
 WIDE, EVEN = 0.85, 1.25
+
+#: Costs of some rows of a table, by name, where they are dearer than the table says.
+Exact = Callable[[Ints], Mapping[str, NDArray[Any]]]
+#: Rows that are costed exactly at a time.
+_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +47,70 @@ class Table:
         )
         return total
 
-    def choose(self, tiles: int, shown: int = 5) -> tuple[int, dict[str, Any]]:
+    def choose(
+        self, tiles: int, shown: int = 5, exact: Exact | None = None
+    ) -> tuple[int, dict[str, Any]]:
         """The cheapest row, and a record of it beside the next ones.
 
         The record also shows the cheapest plan that is wide and even, so that a plan on fewer
         tiles can be seen to cost less.
+
+        Args:
+            tiles: of the target.
+            shown: rows of the record.
+            exact: gives the exact costs of rows, where the table's are lower bounds; it is asked
+                about as few rows as will do.
         """
-        total = self.total()
+        known = replace(self, costs={name: self._column(c) for name, c in self.costs.items()})
         used = np.prod(self.splits, axis=1)
-        order = rank([total, self.work, used])
-        wide = (used > WIDE * tiles) & (self.work <= EVEN)
+        order = known.settle(np.arange(len(used)), shown, exact)
         listed = [int(row) for row in order[:shown]]
+        wide = np.flatnonzero((used > WIDE * tiles) & (self.work <= EVEN))
         record: dict[str, Any] = {
             "candidates": len(self.splits),
-            "chosen": self._row(listed[0], total, used),
-            "next": [self._row(row, total, used) for row in listed[1:]],
+            "chosen": known.row(listed[0]),
+            "next": [known.row(row) for row in listed[1:]],
         }
-        wide_rows = order[wide[order]]
-        if len(wide_rows):
-            record["cheapest wide and even"] = self._row(int(wide_rows[0]), total, used)
+        if len(wide):
+            best = known.settle(wide, 1, exact)[0]
+            record["cheapest wide and even"] = known.row(int(best))
         return listed[0], record
 
-    def _row(self, row: int, total: Ints, used: Ints) -> dict[str, Any]:
+    def _column(self, cost: NDArray[Any]) -> NDArray[Any]:
+        return np.array(np.broadcast_to(cost, (len(self.splits),)))
+
+    def settle(self, rows: Ints, count: int, exact: Exact | None) -> Ints:
+        """Put rows in order, the first `count` by their exact costs, which are written down."""
+        used = np.prod(self.splits, axis=1)
+        bound = self.total()
+        order = rows[rank([bound[rows], self.work[rows], used[rows]])]
+        if exact is None:
+            return order
+        done = 0
+        while True:
+            asked = order[done : done + _CHUNK]
+            for name, column in exact(asked).items():
+                self.costs[name][asked] = column
+            done += len(asked)
+            total = self.total()
+            known = order[:done]
+            if done == len(order):
+                break
+            if done >= count and np.sort(total[known])[count - 1] <= bound[order[done]]:
+                break
+        return known[rank([total[known], self.work[known], used[known]])]
+
+    def row(self, row: int) -> dict[str, Any]:
+        """The record of one row."""
         splits = dict(zip(self.dims, (int(s) for s in self.splits[row]), strict=True))
-        costs = {
-            name: int(np.broadcast_to(cost, total.shape)[row]) for name, cost in self.costs.items()
-        }
+        costs = {name: int(self._column(cost)[row]) for name, cost in self.costs.items()}
         extra = {name: column[row].item() for name, column in self.extra.items()}
         return {
             **extra,
             "splits": splits,
-            "tiles": int(used[row]),
+            "tiles": int(np.prod(self.splits[row])),
             "balance": round(float(self.work[row]), 4),
-            "cycles": int(total[row]),
+            "cycles": sum(costs.values()),
             "costs": costs,
         }
 

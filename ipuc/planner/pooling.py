@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ipuc.planner.plan import Table, exchange_cycles, products
 from ipuc.planner.portions import row_major
 from ipuc.planner.search import candidates
 from ipuc.planner.window import Slide, SlideParts, slide_parts
+from ipuc.planner.worst import dearest, fullest, part_sizes
 from ipuc.program.family import Access, separable
 from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, View, coalesce
@@ -113,17 +115,25 @@ def _plan(ctx: Context, x: Tensor, slides: tuple[Slide, ...], codelet: Codelet) 
         table = candidates(extents, target.tiles)
         used = np.prod(table, axis=1)
         table = table[used >= min(int(used.max()), target.tiles // 4)]
-        block = [-(-n // table[:, d]) for d, n in enumerate(extents)]
+        block = [fullest(n, table[:, d]) for d, n in enumerate(extents)]
         reach = [s.reach(block[2 + d]) for d, s in enumerate(slides)]
-        windows = {"x": (*block[:2], *reach), "out": tuple(block)}
         taken = products([*block[:2], *reach]) * x.itemsize
+
+        def compute(sizes: Sequence[Any]) -> Any:
+            windows = {"out": tuple(sizes)}
+            return np.asarray(codelet.cycles(target, windows, x.itemsize))
+
+        def exact(rows: Ints) -> dict[str, Any]:
+            sizes = [part_sizes(n, table[rows, d]) for d, n in enumerate(extents)]
+            return {"compute": dearest(sizes, compute)}
+
         costs = {
             "input exchange": exchange_cycles(taken, target.exchange_bytes_per_cycle),
-            "compute": np.asarray(codelet.cycles(target, windows, x.itemsize)),
+            "compute": compute(block),
         }
         work = products(block) * float(target.tiles) / math.prod(extents)
         dims = ("batch", "channels", *(f"field{d}" for d in range(len(slides))))
-        row, record = Table(dims, table, costs, work, {}).choose(target.tiles)
+        row, record = Table(dims, table, costs, work, {}).choose(target.tiles, exact=exact)
         ctx.plans[key] = ([int(p) for p in table[row]], record)
     splits, record = ctx.plans[key]
     ctx.plan.update(record)

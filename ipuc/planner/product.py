@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ipuc.codelets.matmul_partial import MatMulPartial
-from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
 from ipuc.planner.plan import Table, exchange_cycles, products
 from ipuc.planner.portions import FINE_ELEMENTS, GridAxis, Portion, portions, row_major
-from ipuc.planner.reduction import add_partials
+from ipuc.planner.reduction import add_partials, partials_costs
 from ipuc.planner.search import candidates
 from ipuc.planner.worker2017 import fully_connected_splits
+from ipuc.planner.worst import dearest, fullest, part_sizes
 from ipuc.program.family import Access, separable
 from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, coalesce
-from ipuc.types import Shape
+from ipuc.types import Ints, Shape
 
 METHODS = ("mac", "amp")
 
@@ -190,34 +191,42 @@ def _cheapest(
     used = np.prod(splits, axis=1)
     splits = splits[used >= min(int(used.max()), target.tiles // 4)]
     rows = len(splits)
-    block = [-(-n // splits[:, d]) for d, n in enumerate(extents)]
+    block = [fullest(n, splits[:, d]) for d, n in enumerate(extents)]
     *batch, m, n, k = block
-    windows = {"a": (*batch, m, k), "b": (*batch, k, n), "out": (*batch, m, n)}
-    per = products(batch)
-    left, right, made = per * m * k, per * k * n, per * m * n
+    left, right = products([*batch, m, k]), products([*batch, k, n])
     by_rows, by_columns, depth = splits[:, -3], splits[:, -2], splits[:, -1]
     rate = target.exchange_bytes_per_cycle
     bus = target.tiles_per_exchange_bus
     pair = np.where(by_columns % bus == 0, bus, 1)
-    share = -(-math.prod(extents[:-1]) // target.tiles)
-    reduced = ReduceAdd().cycles(target, {"partials": (depth, share), "out": (share,)}, 4)
     common = {
         "left exchange": exchange_cycles((left - left // by_columns) * itemsize, rate * pair),
         "right exchange": exchange_cycles((right - right // by_rows) * itemsize, rate),
-        "partials exchange": np.where(depth > 1, exchange_cycles(depth * share * 4, rate), 0),
-        "reduce": np.where(depth > 1, reduced + target.sync_cycles, 0),
+        **partials_costs(target, depth, math.prod(extents[:-1]), itemsize),
     }
     costs = {name: np.concatenate([cost] * len(METHODS)) for name, cost in common.items()}
-    costs["compute"] = np.concatenate(
-        [np.broadcast_to(MatMulPartial(x).cycles(target, windows, itemsize), rows) for x in METHODS]
-    )
-    work = made * k * float(target.tiles) / math.prod(extents)
+    costs["compute"] = np.concatenate([_compute(ctx, x, block, itemsize) for x in METHODS])
+    work = np.tile(products(block) * float(target.tiles) / math.prod(extents), len(METHODS))
     names = np.repeat(np.array(METHODS), rows)
     dims = (*(f"batch{d}" for d in range(len(batch))), "rows", "columns", "depth")
     table = np.concatenate([splits] * len(METHODS))
-    everything = Table(dims, table, costs, np.concatenate([work] * len(METHODS)), {"method": names})
-    row, record = everything.choose(target.tiles)
+
+    def exact(asked: Ints) -> dict[str, Any]:
+        sizes = [part_sizes(n, table[asked, d]) for d, n in enumerate(extents)]
+        by_method = [
+            dearest(sizes, partial(_compute, ctx, method, itemsize=itemsize)) for method in METHODS
+        ]
+        return {"compute": np.choose(asked // rows, by_method)}
+
+    everything = Table(dims, table, costs, work, {"method": names})
+    row, record = everything.choose(target.tiles, exact=exact)
     return ([int(p) for p in table[row]], str(names[row])), record
+
+
+def _compute(ctx: Context, method: str, block: Sequence[Any], itemsize: int) -> Any:
+    """Cycles of a tile, for columns of [*batch, rows, columns, depth]."""
+    *batch, m, n, k = block
+    windows = {"a": (*batch, m, k), "b": (*batch, k, n), "out": (*batch, m, n)}
+    return np.asarray(MatMulPartial(method).cycles(ctx.target, windows, itemsize))
 
 
 def _stride(axis: tuple[tuple[int, int], ...]) -> int:

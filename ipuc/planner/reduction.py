@@ -12,13 +12,16 @@ from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce import Reduce
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
+from ipuc.planner.plan import exchange_cycles
 from ipuc.planner.portions import GridAxis, Portion, portions, row_major
 from ipuc.planner.search import candidates, rank
+from ipuc.planner.worst import part_sizes
 from ipuc.program.builder import common_factors
 from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, View, fill
 from ipuc.program.variables import MIN_BYTES_PER_TILE
-from ipuc.types import Shape
+from ipuc.target import Target
+from ipuc.types import Ints, Shape
 
 
 def reduce(
@@ -188,6 +191,29 @@ def add_partials(
                 partials=ctx.builder.field(partials, tables, (depth, *portion.shape), (size, 1)),
                 out=ctx.builder.field(out, tables, portion.shape, (1,)),
             )
+
+
+def partials_costs(target: Target, depth: Ints, outputs: int, itemsize: int) -> dict[str, Any]:
+    """Cycles of `add_partials` for columns of depths, none where there is one partial.
+
+    Args:
+        target: the machine.
+        depth: partials of each output.
+        outputs: elements of the sum.
+        itemsize: of the sum; partials are float32.
+    """
+    grain = target.vector_width(4)
+    shares = part_sizes(outputs, min(target.tiles, -(-outputs // grain)), grain)
+    reduced = [
+        ReduceAdd().cycles(target, {"partials": (depth, share), "out": (share,)}, itemsize)
+        for share in {int(n) for n in shares}
+    ]
+    received = exchange_cycles(depth * int(shares.max()) * 4, target.exchange_bytes_per_cycle)
+    return {
+        "partials exchange": np.where(depth > 1, received, 0),
+        "reduce": np.where(depth > 1, np.max(reduced, axis=0), 0),
+        "sync": np.where(depth > 1, target.sync_cycles, 0),
+    }
 
 
 def _output_portions(
