@@ -1,31 +1,17 @@
-"""Who may import what: the contracts in pyproject.toml hold, cover everything, and can fail."""
+"""Who may import what: the contracts in pyproject.toml hold, and can fail."""
 
 from __future__ import annotations
 
-import pkgutil
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import ipuc
 
 ROOT = Path(ipuc.__file__).parents[1]
-SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-CONTRACTS = {one["id"]: one for one in SETTINGS["tool"]["importlinter"]["contracts"]}
-
-#: Libraries with few doors, and the modules that are doors.
-DOORS = {
-    "onnx": {"importer", "graph", "zoo", "backend", "check"},
-    "click": {"cli", "__main__"},
-    "pillow": {"render", "image"},
-    "networkx": {"render"},
-}
-
 
 _LINT = """
 import sys
@@ -58,6 +44,8 @@ def test_every_import_goes_down() -> None:
         ("pipeline.py", "import click\n", "click only"),
         ("check/compare.py", "import PIL.Image\n", "Pillow only"),
         ("cli/facts.py", "import networkx\n", "networkx only"),
+        ("newcomer.py", "import math\n", "Floors"),
+        ("program/newcomer.py", "import onnx\n", "onnx only"),
     ],
 )
 def test_a_forbidden_import_is_found(tmp_path: Path, file: str, line: str, broken: str) -> None:
@@ -65,15 +53,9 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, line: str, broke
     shutil.copytree(ROOT / "ipuc", tmp_path / "ipuc", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     changed = tmp_path / "ipuc" / file
-    changed.write_text(changed.read_text("utf-8") + line, "utf-8")
+    with changed.open("a", encoding="utf-8") as stream:
+        stream.write(line)
     done = _lint(tmp_path)
     assert done.returncode != 0
-    verdicts = [row for row in done.stdout.splitlines() if row.endswith("BROKEN")]
+    verdicts = [row for row in done.stdout.splitlines() if " BROKEN" in row]
     assert [row.startswith(broken) for row in verdicts] == [True]
-
-
-def test_every_module_is_either_a_door_or_kept_away() -> None:
-    modules = {one.name for one in pkgutil.iter_modules(ipuc.__path__)}
-    for library, doors in DOORS.items():
-        kept_away = {name.removeprefix("ipuc.") for name in CONTRACTS[library]["source_modules"]}
-        assert kept_away == modules - doors

@@ -14,7 +14,12 @@ from ipuc.passes.remove_dead import RemoveDead
 def inference_passes() -> tuple[GraphPass, ...]:
     """Passes that make a graph ready to be compiled for inference, in order."""
     # Dead nodes first: a reader that nobody needs would keep a convolution from being folded.
-    return (RemoveDead(), NarrowFloat64(), DropIdentity(), FoldBatchNorm())
+    return (
+        RemoveDead(),
+        NarrowFloat64(),
+        DropIdentity(),
+        FoldBatchNorm(),
+    )
 
 
 def prepare_inference(graph: Graph) -> tuple[Graph, list[PassRecord]]:
