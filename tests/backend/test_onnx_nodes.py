@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
+import onnx_cases
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
-from onnx.backend.test.loader import load_model_tests
 from onnx.backend.test.runner import Runner
+from onnx_cases import Array, Case
 
 from ipuc.backend import IpucBackend, IpucRep
+from ipuc.ops.define import operators
 from ipuc.program.program import Program
 from ipuc.program.steps import Execute, Sequence, StreamIn, StreamOut
 from ipuc.program.tensor import View
@@ -24,6 +19,7 @@ from ipuc.program.tensor import View
 MOVES = {
     *("Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split"),
     *("Squeeze", "Transpose", "Unsqueeze"),
+    *("DepthToSpace", "Dropout", "SpaceToDepth", "Tile"),
 }
 UNARY = {
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu"),
@@ -47,13 +43,8 @@ LAYERS = {
 }
 #: ONNX's own tests of operators, and those that came from PyTorch's exporter, operator set 6 on.
 KINDS = ("node", "pytorch-converted", "pytorch-operator")
-#: What the bodies of ONNX's functions use besides.
-HELPERS = {"CastLike", "Constant"}
-OPERATORS = MOVES | UNARY | BINARY | REDUCTIONS | LAYERS | HELPERS
-TYPES = {
-    *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BOOL),
-    *(TensorProto.INT32, TensorProto.INT64),
-}
+#: What must be lowered, by name, so that an operator that gets lost is noticed.
+OPERATORS = MOVES | UNARY | BINARY | REDUCTIONS | LAYERS | {"CastLike"}
 #: Inputs that decide a shape, an axis or which elements go where, by operator.
 DECIDING = {
     "Expand": {1},
@@ -62,62 +53,26 @@ DECIDING = {
     "Slice": {1, 2, 3, 4},
     "Split": {1},
     "Squeeze": {1},
+    "Tile": {1},
     "Unsqueeze": {1},
     **{name: {1} for name in REDUCTIONS},
 }
-#: Inputs of which only the type matters.
-TYPE_ONLY = {("CastLike", 1)}
-
-
-@dataclass(frozen=True)
-class Case:
-    model: onnx.ModelProto
-    data_sets: list[tuple[list[NDArray[Any]], list[NDArray[Any]]]]
-    rtol: float
-    atol: float
-
-
-def carried(model: onnx.ModelProto) -> bool:
-    """Whether all tensors of a model have one of the five element types."""
-    values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
-    plain = all(v.type.HasField("tensor_type") for v in values)
-    made = {one.i for node in model.graph.node for one in node.attribute if one.name == "to"}
-    return plain and {v.type.tensor_type.elem_type for v in values} | made <= TYPES
+#: Inputs of which only the type matters, or that only training reads.
+UNREAD = {("CastLike", 1), ("Dropout", 1)}
+#: A Dropout that drops is for training, and refused.
+TRAINING = "test_training_dropout"
 
 
 @cache
 def cases() -> dict[str, Case]:
-    """The tests that concern us, by name: chosen by what their models hold."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # making the data divides by zero on purpose
-        loaded = [one for kind in KINDS for one in load_model_tests(kind=kind)]
-    found: dict[str, Case] = {}
-    for case in loaded:
-        folder = Path(case.model_dir) if case.model_dir else None
-        model = onnx.load(folder / "model.onnx") if folder else case.model
-        if model is None or not carried(model):
-            continue
-        if {node.op_type for node in model.graph.node} <= OPERATORS:
-            data = [(arrays(given), arrays(wanted)) for given, wanted in case.data_sets or ()]
-            sets = sorted(folder.glob("test_data_set_*")) if folder else []
-            data += [(stored(one, "input"), stored(one, "output")) for one in sets]
-            assert data
-            found[case.name] = Case(model, data, case.rtol, case.atol)
-    return found
-
-
-def stored(folder: Path, kind: str) -> list[NDArray[Any]]:
-    """The arrays of a data set on disk, in order."""
-    count = len(list(folder.glob(f"{kind}_*.pb")))
-    files = [folder / f"{kind}_{i}.pb" for i in range(count)]
-    return arrays(TensorProto.FromString(file.read_bytes()) for file in files)
-
-
-def arrays(items: Any) -> list[NDArray[Any]]:
-    return [
-        numpy_helper.to_array(item) if isinstance(item, TensorProto) else np.asarray(item)
-        for item in items
-    ]
+    """The tests of what we lower, by name: chosen by what their models hold."""
+    lowered = {name for domain, name in operators() if not domain} | {"Constant"}
+    found = onnx_cases.cases(*KINDS)
+    return {
+        name: case
+        for name, case in found.items()
+        if case.operators <= lowered and not name.startswith(TRAINING)
+    }
 
 
 def uses(model: onnx.ModelProto, name: str) -> list[tuple[onnx.NodeProto, int]]:
@@ -126,7 +81,7 @@ def uses(model: onnx.ModelProto, name: str) -> list[tuple[onnx.NodeProto, int]]:
     names = {name}
     for node in model.graph.node:
         for position, source in enumerate(node.input):
-            if source in names and (node.op_type, position) not in TYPE_ONLY:
+            if source in names and (node.op_type, position) not in UNREAD:
                 found.append((node, position))
                 if moves(node, model) and position not in DECIDING.get(node.op_type, ()):
                     names.update(node.output)
@@ -177,7 +132,7 @@ def readers(program: Program, name: str) -> tuple[bool, bool]:
     return vertices, host
 
 
-def check_inputs(rep: IpucRep, model: onnx.ModelProto, given: list[NDArray[Any]]) -> None:
+def check_inputs(rep: IpucRep, model: onnx.ModelProto, given: list[Array]) -> None:
     """Only inputs that decide something are specialised; vertices read all others."""
     assert rep.program is not None
     for name, array in zip(rep.inputs, given, strict=True):
@@ -193,8 +148,8 @@ def check_inputs(rep: IpucRep, model: onnx.ModelProto, given: list[NDArray[Any]]
 def test_selection() -> None:
     names = cases()
     expanded = [name for name in names if "_expanded" in name]
-    # onnx 1.23 has 674 and 113 of these; a slip in the selection would lose many
-    assert len(names) > 600
+    # onnx 1.23 has 750 and 114 of these; a slip in the selection would lose many
+    assert len(names) > 700
     assert len(expanded) > 100
     met = {node.op_type for case in names.values() for node in case.model.graph.node}
     untested = {"GlobalLpPool"}  # ONNX has no node test of it
