@@ -9,7 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import as_cycles, grouped_product, horizontal_mac_cycles, row_time
+from ipuc.codelets.amp import (
+    as_cycles,
+    grouped_product,
+    horizontal_mac_cycles,
+    matrix_unit_cycles,
+)
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -20,7 +25,6 @@ from ipuc.codelets.define import (
     In,
     Number,
     Out,
-    ceil_div,
     elements,
 )
 from ipuc.target import Target
@@ -72,7 +76,8 @@ class MatMulPartial(Codelet):
         if self.method == "mac":
             one = horizontal_mac_cycles(target.worker_contexts, m, n, k, itemsize)
         else:
-            one = np.minimum(_amp(target, m, n, k, itemsize), _amp(target, n, m, k, itemsize))
+            either = (matrix_unit_cycles(target, *mn, k, itemsize) for mn in ((m, n), (n, m)))
+            one = np.minimum(*either)
         return as_cycles(one * repeats)
 
     def flops(self, windows: Mapping[str, Shape]) -> int:
@@ -87,26 +92,3 @@ class MatMulPartial(Codelet):
             for method in ("mac", "amp")
             for lead in ((), (2,))
         )
-
-
-def _amp(target: Target, field: Number, outs: Number, depth: Number, itemsize: int) -> Number:
-    """AMP cycles of field x depth by depth x outs; source: AMP nx1, 1x1 kernel."""
-    workers = target.worker_contexts
-    wide = itemsize >= 4
-    units = target.conv_units_float32 if wide else target.conv_units_mixed
-    in_groups, out_groups = ceil_div(depth, 8 if wide else 16), ceil_div(outs, units)
-    load = units * 32 // target.coefficient_load_bytes_per_cycle
-    per = 8 if wide else 4
-    slow, quick = row_time(1, field, workers, lambda n: 28 + (11 if wide else 0) + per * (n - 3))
-    slow, quick = np.maximum(slow + 17, 28), np.maximum(quick + 17, 28)
-    position = np.maximum(workers * slow, workers * quick + 9)
-    inner = 14 + 12 + load + 15 + 3 + position
-    zero = workers * out_groups * (ceil_div(ceil_div(field * units, workers), 2) + 5)
-    return (
-        109
-        + 18 * workers
-        + 18 * out_groups
-        + 16
-        + in_groups * (14 + out_groups * (14 + inner))
-        + zero
-    )
