@@ -16,7 +16,7 @@ from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene
 from ipuc.target import Target
 
 #: Nodes and edges that a scene may have: all of it is held, at about 20 bytes each.
-DEFAULT_MAX_NODES, DEFAULT_MAX_EDGES = 4_000_000, 40_000_000
+DEFAULT_MAX_NODES, DEFAULT_MAX_EDGES = 4_000_000, 64_000_000
 
 
 @dataclass(slots=True)
