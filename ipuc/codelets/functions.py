@@ -107,7 +107,10 @@ def power(base: Array, exponent: Array) -> Array:
     """Base ** exponent in the base's type, whatever the exponent's."""
     if base.dtype.kind in "iu" and exponent.dtype.kind in "iu":
         return integer_power(base, exponent)
-    return np.asarray(np.power(base, exponent)).astype(base.dtype)
+    # NumPy squares, inverts or takes a root where it sees one exponent for a whole row, which
+    # rounds differently: laid out in full, a result does not depend on how vertices are batched.
+    full = np.broadcast_to(exponent, np.broadcast_shapes(base.shape, exponent.shape)).copy()
+    return np.asarray(np.power(base, full)).astype(base.dtype)
 
 
 def divide(a: Array, b: Array) -> Any:
