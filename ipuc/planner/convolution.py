@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ from ipuc.planner.conv_families import (
 from ipuc.planner.plan import Table, exchange_cycles, products
 from ipuc.planner.reduction import add_partials, partials_costs
 from ipuc.planner.search import candidates
+from ipuc.planner.window import Slide
 from ipuc.planner.worker2017 import conv_splits
 from ipuc.planner.worst import dearest, fullest, part_sizes
-from ipuc.program.tensor import Tensor
+from ipuc.program.tensor import Tensor, coalesce
 from ipuc.types import Ints
 
 #: Input channels that stay together: what the matrix unit takes at once.
 IN_GRAIN = 8
+#: The rows of a convolution that has none.
+_ONE_ROW = Slide(1, 1, 1)
 #: `fine` keeps a partial sum for each of its vertices; more elements than this are refused.
 FINE_LIMIT = 1 << 26
 
@@ -50,8 +54,11 @@ def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) ->
         TooLarge: granularity `fine` would need too many partial sums.
     """
     builder = ctx.builder
-    x, weights = builder.solid(x, f"{name} input"), builder.solid(weights, f"{name} weights")
     shape = (conv.batch, conv.groups, conv.outs, *(s.out for s in conv.slides))
+    x, weights = builder.solid(x, f"{name} input"), builder.solid(weights, f"{name} weights")
+    if ctx.granularity != "fine":
+        conv, x = _one_row(conv, x)
+    weights = builder.reshape(weights, (*weights.shape[:3], *(s.kernel for s in conv.slides)))
     out = builder.variable(name, x.dtype, shape)
     if out.size == 0 or conv.macs == 0:
         builder.copy_into(out, ctx.scalar(0.0, x.dtype, out.shape), name)
@@ -72,10 +79,23 @@ def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) ->
     return out
 
 
+def _one_row(conv: Conv, x: Tensor) -> tuple[Conv, Tensor]:
+    """View the field of a 1x1 convolution as one row, where a view can; source: lowering.md 1.3."""
+    plain = all(s == Slide(s.field, s.field, 1) for s in conv.slides)
+    if not plain or len(conv.slides) < 2:
+        return conv, x
+    size = math.prod(s.field for s in conv.slides)
+    row = x.reshape((*x.shape[:3], size))
+    view = None if row is None else row.view()
+    if row is None or view is None or any(len(coalesce(axis)) > 1 for axis in view.axes):
+        return conv, x
+    return replace(conv, slides=(Slide(size, size, 1),)), row
+
+
 def _plan(ctx: Context, conv: Conv, itemsize: int) -> ConvSplits:
     key = ("conv", conv, itemsize, ctx.granularity == "worker")
     if key not in ctx.plans:
-        if ctx.granularity == "worker" and conv.groups == 1 and len(conv.slides) == 2:
+        if ctx.granularity == "worker" and conv.groups == 1 and len(conv.slides) <= 2:
             ctx.plans[key] = _plan_2017(ctx, conv)
         else:
             ctx.plans[key] = _cheapest(ctx, conv, itemsize)
@@ -85,18 +105,12 @@ def _plan(ctx: Context, conv: Conv, itemsize: int) -> ConvSplits:
 
 
 def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
-    rows, columns = conv.slides
-    found, record = conv_splits(
-        ctx.target,
-        conv.outs,
-        conv.ins,
-        (rows.out, columns.out),
-        (rows.kernel, columns.kernel),
-        (rows.stride, columns.stride),
-    )
+    slides = (*(_ONE_ROW,) * (2 - len(conv.slides)), *conv.slides)
+    found, record = conv_splits(ctx.target, conv.outs, conv.ins, *slides)
     ty, tx, tz, ti, grain = found
     batch = min(conv.batch, max(1, ctx.target.tiles // (tx * ty * tz * ti)))
-    return ConvSplits(1, ti, batch, (ty, tx), tz, min(grain, conv.ins)), record
+    field = (ty, tx)[2 - len(conv.slides) :]
+    return ConvSplits(1, ti, batch, field, tz, min(grain, conv.ins)), record
 
 
 def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:

@@ -109,6 +109,8 @@ def test_use_of_the_chip(model: onnx.ModelProto) -> None:
 
 def macs(model: onnx.ModelProto) -> int:
     """Multiply-adds of the convolution, from the model: outputs times a filter's weights."""
+    outputs: list[int]
+    weights: list[int]
     _, weights = ([d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input)
     outputs = [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
     return math.prod(outputs) * math.prod(weights[1:])
