@@ -31,8 +31,9 @@ def coalesce(families: Iterable[VertexFamily]) -> list[VertexFamily]:
     rows = [_Row(_untiled(family)) for family in families]
     for kind in {row.kind for row in rows}:
         axes, choices = kind[1], kind[2]
-        # A lone part fits any free axis, so each pair of axes is tried for all families at once.
-        for axis, choice in itertools.product(range(axes), range(choices)):
+        # A lone part fits any free axis, so each pair of axes is tried for all families at once;
+        # the last axes first, which cut what the first ones hold together.
+        for axis, choice in itertools.product(reversed(range(axes)), range(choices)):
             rows = _join_all(rows, kind, axis, choice)
     return [part for row in rows for part in _regular(row.family)]
 
