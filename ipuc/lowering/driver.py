@@ -62,6 +62,8 @@ def lower(
             fix="replace these operators, or give a value for the named input (--const NAME=FILE)",
         )
     builder = Builder(target)
+    # Below `tile`, vertices are cut for single workers; kernels of the matrix unit ask for all.
+    builder.workers = "all" if granularity == "tile" else "one"
     ctx = Context(builder, graph, granularity)
     known = operators()
     for name in graph.inputs:

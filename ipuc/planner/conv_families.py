@@ -113,6 +113,7 @@ def partial_sums(ctx: Context, conv: Conv, splits: ConvSplits) -> int:
 def add_families(families: ConvFamilies) -> None:
     """Add every family of a convolution to its compute set."""
     ctx, conv = families.ctx, families.conv
+    families.compute_set.workers = "all"  # the matrix unit serves all workers together
     positions = _kernel_positions(ctx, conv)
     for number, position in enumerate(positions):
         slides = conv.slides

@@ -82,6 +82,8 @@ def _vertices(
     size = math.prod(extents[:-1])
     numbering = row_major(parts)
     with ctx.builder.compute_set(name) as compute_set:
+        if method == "amp":
+            compute_set.workers = "all"  # the matrix unit serves all workers together
         for portion in _portions(ctx, extents, parts, depth_parts):
             batch, (m, n, k) = portion.shape[:dims], portion.shape[dims:]
             out_tables = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ipuc.codelets.define import Codelet
 from ipuc.errors import ProgramError, ShapeError
-from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, separable
+from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, Workers, separable
 from ipuc.program.mapping import map_by_use
 from ipuc.program.program import Layer, Program
 from ipuc.program.steps import (
@@ -43,11 +43,13 @@ class ComputeSetBuilder:
 
     Attributes:
         name: for reports and errors.
+        workers: "all" or "one": which workers of a tile run a vertex that is added from now on.
         families: what has been added.
     """
 
     name: str
     origins: tuple[Origin, ...]
+    workers: Workers = "all"
     families: list[VertexFamily] = field(default_factory=list)
 
     def add(
@@ -72,7 +74,7 @@ class ComputeSetBuilder:
             name: given if isinstance(given, Access) else _whole(given, where.grid)
             for name, given in fields.items()
         }
-        family = VertexFamily(codelet, where.grid, where, reached, self.origins)
+        family = VertexFamily(codelet, where.grid, where, reached, self.origins, self.workers)
         self.families.append(family)
         return family
 
@@ -96,6 +98,8 @@ class Builder:
         self.metadata: dict[str, Any] = {}
         self.layer = ""
         self.layer_pass = "forward"
+        #: What runs the vertices of the compute sets that follow; see `VertexFamily.workers`.
+        self.workers: Workers = "all"
         self._steps: list[Step] = []
 
     # -- variables ---------------------------------------------------------------------------
@@ -230,7 +234,7 @@ class Builder:
             name: for reports and errors.
             sweep: run the positions of the first grid axis one after another.
         """
-        making = ComputeSetBuilder(name, (Origin(self.layer, self.layer_pass),))
+        making = ComputeSetBuilder(name, (Origin(self.layer, self.layer_pass),), self.workers)
         yield making
         made = ComputeSet(name, tuple(making.families))
         if made.families:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from ipuc.program.checked import (
     whole,
 )
 from ipuc.program.encode import MAX_DEPTH
-from ipuc.program.family import Access, IndexMap, Origin, VertexFamily
+from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, Workers
 from ipuc.program.program import Layer, Program
 from ipuc.program.steps import (
     Call,
@@ -243,7 +243,8 @@ class Decoder:
         )
 
     def _family(self, value: Json) -> VertexFamily:
-        codelet, grid, tile, fields, origins = items(value, "a vertex family", 5)
+        codelet, grid, tile, fields, origins, workers = items(value, "a vertex family", 6)
+        need(workers in get_args(Workers), f"a vertex runs on {workers!r:.60} workers")
         shape = extents(grid, "a grid")
         too_large(self._path, 8 * math.prod(shape), self._max_bytes)
         return VertexFamily(
@@ -255,6 +256,7 @@ class Decoder:
                 self._origins[whole(o, 0, len(self._origins), "an origin's id")]
                 for o in items(origins, "origins")
             ),
+            workers,
         )
 
     def _compute_set(self, value: Json) -> ComputeSet:

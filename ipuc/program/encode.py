@@ -141,6 +141,7 @@ class Encoder:
             self._index_map(family.tile),
             {name: self._access(access) for name, access in family.fields.items()},
             [self._origins.index(o, partial(_origin, o)) for o in family.origins],
+            family.workers,
         ]
 
     def _compute_set(self, compute_set: ComputeSet) -> Json:

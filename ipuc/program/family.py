@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 
 from ipuc.codelets.define import Codelet
 from ipuc.errors import ProgramError
 from ipuc.types import Ints, Shape
+
+#: How many workers of its tile run one vertex.
+Workers = Literal["all", "one"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class VertexFamily:
         tile: the tile of every vertex.
         fields: access of every field of the codelet, by name.
         origins: the layers and passes that run these vertices.
+        workers: "all" for Poplar's MultiVertex, whose code all workers of the tile run together;
+            "one" for a plain Vertex, which takes one worker while others run other vertices.
     """
 
     codelet: Codelet
@@ -165,12 +171,14 @@ class VertexFamily:
     tile: IndexMap
     fields: Mapping[str, Access]
     origins: tuple[Origin, ...] = field(default=())
+    workers: Workers = "all"
 
     def __post_init__(self) -> None:
         """Hold the family's parts to one grid.
 
         Raises:
-            ProgramError: a field is missing, unknown, or on another grid.
+            ProgramError: a field is missing, unknown, or on another grid; or `workers` is neither
+                "all" nor "one".
         """
         where = f"codelet {self.codelet.name}" + (
             f", {self.origins[0].layer}" if self.origins else ""
@@ -195,6 +203,12 @@ class VertexFamily:
                     where=where,
                     fix="give one table per grid axis",
                 )
+        if self.workers not in get_args(Workers):
+            raise ProgramError(
+                f'a vertex runs on "{self.workers}" workers',
+                where=where,
+                fix='say "all" or "one"',
+            )
         if self.tile.grid != self.grid:
             raise ProgramError(
                 f"tiles have grid {self.tile.grid}, the family {self.grid}",
@@ -230,4 +244,5 @@ class VertexFamily:
         """The vertices at one position of a grid axis."""
         grid = (*self.grid[:axis], 1, *self.grid[axis + 1 :])
         fields = {name: access.slice(axis, index) for name, access in self.fields.items()}
-        return VertexFamily(self.codelet, grid, self.tile.slice(axis, index), fields, self.origins)
+        tile = self.tile.slice(axis, index)
+        return VertexFamily(self.codelet, grid, tile, fields, self.origins, self.workers)

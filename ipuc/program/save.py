@@ -30,7 +30,7 @@ from ipuc.program.verify import check_structure
 from ipuc.version import __version__
 
 #: What the manifest calls the format, and the version written and read.
-FORMAT, VERSION = "ipuc-program", 1
+FORMAT, VERSION = "ipuc-program", 2
 
 _PROGRAM, _GRAPH = "program.json", "graph.json"
 _TABLES, _BEGINS = "tables.npy", "table_begins.npy"

@@ -127,7 +127,11 @@ def _family(family: VertexFamily) -> Iterator[str]:
     parameters = ", ".join(f"{k}={_value(v)}" for k, v in family.codelet.parameters().items())
     origins = ", ".join(f"{quoted(o.layer)} {o.layer_pass}" for o in family.origins)
     grid = "x".join(map(str, family.grid)) or "1"
-    yield f"{family.codelet.name}{{{parameters}}} grid {grid}" + (f" for {origins}" * bool(origins))
+    one = ", one worker each" * (family.workers == "one")
+    yield (
+        f"{family.codelet.name}{{{parameters}}} grid {grid}{one}"
+        + f" for {origins}" * bool(origins)
+    )
     yield f"  tile {map_text(family.tile)}"
     for spec in family.codelet.fields:
         way = ("in" if spec.reads else "") + ("out" if spec.writes else "")

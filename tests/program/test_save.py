@@ -86,7 +86,7 @@ def test_others_can_read_it(saved: Path) -> None:
             weights = np.load(member, allow_pickle=False)
     assert np.array_equal(weights, np.linspace(-1, 1, 8, dtype=np.float32))
     manifest = read_manifest(saved)
-    assert (manifest["format"], manifest["version"]) == ("ipuc-program", 1)
+    assert (manifest["format"], manifest["version"]) == ("ipuc-program", 2)
     assert manifest["counts"]["vertices"] == 8
 
 
@@ -193,9 +193,9 @@ def document(path: Path) -> Any:
 
 
 def test_a_newer_version_is_named(saved: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(saved) | {"version": 2, "ipuc": "9.1"}
+    manifest = read_manifest(saved) | {"version": 3, "ipuc": "9.1"}
     change = {"manifest.json": json.dumps(manifest).encode()}
-    with pytest.raises(ContainerError, match=r"written by ipuc 9\.1 in version 2"):
+    with pytest.raises(ContainerError, match=r"written by ipuc 9\.1 in version 3"):
         load(rewritten(saved, tmp_path / "new.ipu", change))
 
 

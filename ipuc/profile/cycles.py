@@ -1,0 +1,211 @@
+"""Cycles of every superstep, tile by tile: compute, exchange, synchronisation.
+
+The bulk-synchronous rule: a superstep takes its slowest tile's exchange, its slowest tile's
+compute, and a barrier for each phase. Source: the cost model of Poplar's IPU model, as PopLibs'
+planners use it: bytes received / 4, twice as fast for what both tiles of a pair receive alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipuc.profile.copies import copy_cost
+from ipuc.profile.exchange import Traffic, reads, writes
+from ipuc.program.family import VertexFamily
+from ipuc.program.program import Program
+from ipuc.program.steps import Call, ComputeSet, Copy, Execute, If, Repeat, Sequence, Step, Sweep
+from ipuc.target import Target
+from ipuc.types import Ints
+
+
+@dataclass(slots=True)
+class Superstep:
+    """One superstep, or several equal ones.
+
+    Attributes:
+        name: of the compute set or copy.
+        layer: the layer it belongs to.
+        layer_pass: forward, backward, ...
+        kind: "compute" or "copy".
+        times: how often it runs.
+        compute: cycles of each tile: int64[tiles].
+        before: traffic that brings operands.
+        after: traffic that takes results home.
+        exchange: exchange cycles of the slowest tile, both phases.
+        sync: cycles of the barriers.
+        vertices: compute vertices by codelet name.
+        codelet_cycles: cycles of its vertices by codelet name, summed over vertices; those of one
+            worker are worker cycles.
+        flops: floating point operations.
+    """
+
+    name: str
+    layer: str
+    layer_pass: str
+    kind: str
+    times: int
+    compute: Ints
+    before: Traffic
+    after: Traffic
+    exchange: int
+    sync: int
+    vertices: dict[str, int]
+    codelet_cycles: dict[str, int]
+    flops: int
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of one run."""
+        return int(self.compute.max(initial=0)) + self.exchange + self.sync
+
+
+def supersteps(
+    program: Program, progress: Callable[[int, int], None] | None = None
+) -> list[Superstep]:
+    """Cost every superstep of a program, in the order in which they run.
+
+    A compute set that runs several times is costed once. The branches of an If count as if both
+    ran; host streams cost nothing here.
+    """
+    known: dict[int, list[Superstep]] = {}
+    found: list[Superstep] = []
+    order = list(_flat(program, program.main, 1))
+    for number, (step, times) in enumerate(order):
+        if id(step) not in known:
+            known[id(step)] = _cost(program, step)
+        found += [dataclasses.replace(made, times=times) for made in known[id(step)]]
+        if progress is not None:
+            progress(number + 1, len(order))
+    return found
+
+
+def _flat(program: Program, step: Step, times: int) -> Iterator[tuple[Execute | Sweep | Copy, int]]:
+    """The steps that cost cycles, with how often each runs."""
+    match step:
+        case Execute() | Sweep() | Copy():
+            yield step, times
+        case Sequence():
+            for child in step.steps:
+                yield from _flat(program, child, times)
+        case Repeat():
+            yield from _flat(program, step.body, times * step.count)
+        case If():
+            yield from _flat(program, step.then, times)
+            yield from _flat(program, step.otherwise, times)
+        case Call():
+            yield from _flat(program, program.functions[step.function], times)
+
+
+def _cost(program: Program, step: Execute | Sweep | Copy) -> list[Superstep]:
+    if isinstance(step, Copy):
+        return [_copy(program, step)]
+    sets = [step.compute_set]
+    if isinstance(step, Sweep):
+        sets = [step.at(index) for index in range(step.count)]
+    return [_compute_set(program, compute_set) for compute_set in sets]
+
+
+def _copy(program: Program, copy: Copy) -> Superstep:
+    traffic, cycles = copy_cost(program, copy)
+    none = Traffic.none(program.target.tiles)
+    exchange = exchange_cycles(program.target, traffic)
+    sync = program.target.sync_cycles * (1 + bool(exchange))
+    return Superstep(
+        copy.name,
+        copy.layer,
+        "forward",
+        "copy",
+        1,
+        cycles,
+        traffic,
+        none,
+        exchange,
+        sync,
+        {},
+        {},
+        0,
+    )
+
+
+def _compute_set(program: Program, compute_set: ComputeSet) -> Superstep:
+    target = program.target
+    before = reads(program, compute_set.families)
+    after = writes(program, compute_set.families)
+    phases = [exchange_cycles(target, traffic) for traffic in (before, after)]
+    vertices: dict[str, int] = {}
+    spent: dict[str, int] = {}
+    flops = 0
+    for family in compute_set.families:
+        name = family.codelet.name
+        vertices[name] = vertices.get(name, 0) + family.count
+        spent[name] = spent.get(name, 0) + vertex_cycles(program, family) * family.count
+        flops += family.codelet.flops(family.windows()) * family.count
+    origin = compute_set.families[0].origins[0] if compute_set.families[0].origins else None
+    return Superstep(
+        compute_set.name,
+        origin.layer if origin else "",
+        origin.layer_pass if origin else "",
+        "compute",
+        1,
+        compute_cycles(program, compute_set),
+        before,
+        after,
+        sum(phases),
+        target.sync_cycles * (1 + sum(phase > 0 for phase in phases)),
+        vertices,
+        spent,
+        flops,
+    )
+
+
+def exchange_cycles(target: Target, traffic: Traffic) -> int:
+    """Cycles in which the slowest tile has received and sent its bytes."""
+    rate = target.exchange_bytes_per_cycle
+    shared = traffic.paired // 2 if target.tiles_per_exchange_bus > 1 else 0
+    slowest = np.maximum(traffic.received - shared, traffic.sent)
+    return int(-(-slowest.max(initial=0) // rate))
+
+
+def vertex_cycles(program: Program, family: VertexFamily) -> int:
+    """Cycles of one vertex of a family, by its codelet's formula.
+
+    Returns:
+        Cycles of the tile if all its workers run the vertex. Cycles of one worker, each of which
+        is as many cycles of the tile as there are workers, if one worker runs it: the formula on
+        a tile that has no other.
+    """
+    itemsize = max(program.variables[a.variable].itemsize for a in family.fields.values())
+    target = program.target
+    if family.workers == "one":
+        target = dataclasses.replace(target, worker_contexts=1)
+    return int(family.codelet.cycles(target, family.windows(), itemsize))
+
+
+def compute_cycles(program: Program, compute_set: ComputeSet) -> Ints:
+    """Cycles of each tile in a compute set: int64[tiles].
+
+    Vertices that all workers run come one after another. Those that take one worker are dealt
+    out to the workers in order, and the tile waits for the worker with most to do: a worker has
+    one issue slot in W, so its cycles count W times.
+    Source: PopLibs' estimators of tiles with single-worker vertices.
+    """
+    tiles, workers = program.target.tiles, program.target.worker_contexts
+    together = np.zeros(tiles, np.int64)
+    alone = np.zeros((tiles, workers), np.int64)
+    dealt = np.zeros(tiles, np.int64)
+    for family in compute_set.families:
+        cost = vertex_cycles(program, family)
+        count = np.bincount(family.tile.dense().reshape(-1), minlength=tiles)
+        if family.workers == "all":
+            together += count * cost
+            continue
+        # Worker w gets places w, w + W, ... of the tile's own order: all of a family cost alike.
+        first = (np.arange(workers) - dealt[:, None]) % workers
+        alone += -(-np.maximum(count[:, None] - first, 0) // workers) * cost
+        dealt += count
+    slowest: Ints = alone.max(axis=1)
+    return together + workers * slowest
