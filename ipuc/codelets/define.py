@@ -11,13 +11,14 @@ import importlib
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ipuc.codelets.rounding import nearest as nearest_half
 from ipuc.errors import ProgramError, nearest
 from ipuc.target import Target
 from ipuc.types import Shape
@@ -67,10 +68,14 @@ class Batch:
     Attributes:
         grid: shape of the family's grid; operands are shaped [*grid, *window].
         windows: shape of one vertex's window, by field name.
+        rounded: (field, sums, number) to the sums as the hardware has them once it has added them
+            into that field, if the field is of halves: rounded, as float32. The number tells the
+            accumulations of one call apart, from 1 on. Results need no rounding: storing does it.
     """
 
     grid: Shape
     windows: Mapping[str, Shape]
+    rounded: Callable[[str, Array, int], Array] = nearest_half
 
     @property
     def axes(self) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.codelets.define import Batch
+from ipuc.codelets.rounding import Arithmetic, fitted
+from ipuc.emulator.stores import Stores
 from ipuc.errors import ShapeError
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import gather_grid
@@ -39,10 +41,20 @@ class Machine(ABC):
     Args:
         program: what to run; it should have passed the verifier.
         watch: called after every step at the top level.
+        arithmetic: how halves are made; as the program was compiled, if None.
+
+    Attributes:
+        stores: rounds, and knows how many values were too large for a half.
     """
 
-    def __init__(self, program: Program, watch: Callable[[Step], None] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        watch: Callable[[Step], None] | None = None,
+        arithmetic: Arithmetic | None = None,
+    ) -> None:
         self.program = program
+        self.stores = Stores(program, arithmetic)
         self._watch = watch
         self._inputs: dict[str, Array] = {}
         self._outputs: dict[str, Array] = {}
@@ -62,6 +74,7 @@ class Machine(ABC):
         """
         self._inputs = check_inputs(self.program.inputs, inputs)
         self._outputs = {}
+        self.stores.overflows.clear()
         for step in self.program.main.steps:
             self.step(step)
             if self._watch is not None:
@@ -79,7 +92,8 @@ class Machine(ABC):
             case Copy():
                 self.copy(step)
             case StreamIn():
-                self.store(step, self._inputs[step.name].reshape(-1))
+                values = self._inputs[step.name].reshape(-1)
+                self.store(step, self.stores.flat(step.variable, values))
             case StreamOut():
                 wanted = self.program.outputs[step.name].dtype
                 values = self.tensor(step.tensor)
@@ -125,7 +139,7 @@ def tensor_values(tensor: Tensor, read: Callable[[int], Array]) -> Array:
         if isinstance(piece.source, View):
             out[place] = view_values(piece.source, read(piece.source.variable))
         else:
-            out[place] = piece.source.value
+            out[place] = fitted(np.asarray(piece.source.value), tensor.dtype)
     return out
 
 
@@ -141,21 +155,25 @@ def view_values(view: View, flat: Array) -> Array:
     ).reshape(view.shape)
 
 
-def compute(family: VertexFamily, read: Callable[[int], Array]) -> dict[str, Array]:
-    """Run the vertices of a family: what they write, each [*grid, *window].
+def compute(family: VertexFamily, read: Callable[[int], Array], stores: Stores) -> dict[str, Array]:
+    """Run the vertices of a family: what memory then holds in each field, [*grid, *window].
 
-    Half operands are computed in float32 and rounded once, when they are stored.
+    Half operands are computed in float32 and rounded once, here.
     """
     operands: dict[str, Array] = {}
     for spec in family.codelet.fields:
         if spec.reads:
             access = family.fields[spec.name]
             operand = gather_grid(access, read(access.variable))
-            if operand.dtype == np.float16:
-                operand = operand.astype(np.float32)
-            operands[spec.name] = operand
+            operands[spec.name] = widened(operand)
     with np.errstate(all="ignore"):
-        made = family.codelet.compute(Batch(family.grid, family.windows()), **operands)
+        batch = Batch(
+            family.grid,
+            family.windows(),
+            lambda name, sums, number: stores.accumulated(family.fields[name], sums, number),
+        )
+        made = family.codelet.compute(batch, **operands)
+    made = {name: stores.field(family.fields[name], np.asarray(v)) for name, v in made.items()}
     if len(made) > 1:
         # Storing one output must not change another that is a view of memory.
         return {
@@ -165,6 +183,14 @@ def compute(family: VertexFamily, read: Callable[[int], Array]) -> dict[str, Arr
             for name, values in made.items()
         }
     return made
+
+
+def widened(operand: Array) -> Array:
+    """Turn halves into float32; axes on which vertices share elements keep stride 0."""
+    if operand.dtype != np.float16:
+        return operand
+    kept = tuple(slice(None) if step else slice(1) for step in operand.strides)
+    return np.broadcast_to(operand[kept].astype(np.float32), operand.shape)
 
 
 def check_inputs(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.coalesce import coalesce
-from ipuc.emulator.machine import Array, Machine, compute, tensor_values
+from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import gather, scatter
 from ipuc.program.program import Program
@@ -51,23 +52,42 @@ class Emulator(Machine):
     Args:
         program: what to run; it should have passed the verifier.
         observe: called after every step at the top level with the step and the memory.
+        arithmetic: how halves are made; as the program was compiled, if None.
     """
 
     def __init__(
-        self, program: Program, observe: Callable[[Step, Memory], None] | None = None
+        self,
+        program: Program,
+        observe: Callable[[Step, Memory], None] | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         self.memory = memory = Memory(program)
         self._joined: dict[int, tuple[ComputeSet, list[VertexFamily]]] = {}
-        super().__init__(program, None if observe is None else lambda step: observe(step, memory))
+        self._wide: dict[int, Array] = {}
+        watch = None if observe is None else lambda step: observe(step, memory)
+        super().__init__(program, watch, arithmetic)
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Run every family of a compute set; nothing written is read in the same set."""
         if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
             self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
         for family in self._joined[id(compute_set)][1]:
-            for name, values in compute(family, self.memory.read).items():
+            for name, values in compute(family, self._read_wide, self.stores).items():
                 access = family.fields[name]
                 scatter(access, self.memory.write(access.variable), values)
+        self._wide.clear()
+
+    def _read_wide(self, variable: int) -> Array:
+        """Contents of a variable, halves as float32: converted once for all families of a set.
+
+        None of them reads what another writes, so the copy holds to the end of the set.
+        """
+        flat = self.memory.read(variable)
+        if flat.dtype != np.float16:
+            return flat
+        if variable not in self._wide:
+            self._wide[variable] = widened(flat)
+        return self._wide[variable]
 
     def copy(self, step: Copy) -> None:
         """Carry out a copy; it reads everything before it writes."""
@@ -77,7 +97,9 @@ class Emulator(Machine):
         ]
         for move, value in zip(step.moves, values, strict=True):
             into = self.memory.write(move.destination.variable)
-            scatter(move.destination, into, np.asarray(value))
+            saturate = self.stores.arithmetic.saturate
+            kept = fitted(np.asarray(value), into.dtype.name, saturate=saturate)
+            scatter(move.destination, into, kept)
 
     def store(self, step: StreamIn, values: Array) -> None:
         """Write an array of the host, flat, into a variable."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.machine import Array, Machine, compute
 from ipuc.errors import ProgramError, TooLarge
 from ipuc.program.family import Access, IndexMap, VertexFamily
@@ -57,6 +58,7 @@ class StrictEmulator(Machine):
         program: what to run, for few tiles.
         watch: called after every step at the top level.
         max_bytes: most bytes of all private memories together.
+        arithmetic: how halves are made; as the program was compiled, if None.
 
     Attributes:
         exchanges: what the last runs moved, in order.
@@ -71,8 +73,9 @@ class StrictEmulator(Machine):
         program: Program,
         watch: Callable[[Step], None] | None = None,
         max_bytes: int = MAX_BYTES,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
-        super().__init__(program, watch)
+        super().__init__(program, watch, arithmetic)
         tiles = program.target.tiles
         wanted = tiles * sum(v.size * v.itemsize for v in program.variables)
         if wanted > max_bytes:
@@ -136,7 +139,9 @@ class StrictEmulator(Machine):
     def _source(self, move: Move) -> tuple[Array, Ints]:
         if move.source is None:
             kind = self.program.variables[move.destination.variable].dtype
-            return np.asarray(move.value).astype(kind), np.zeros(0, np.int64)
+            saturate = self.stores.arithmetic.saturate
+            value = fitted(np.asarray(move.value), kind, saturate=saturate)
+            return value, np.zeros(0, np.int64)
         elements = window_elements(move.source)
         id_ = move.source.variable
         return self._private[id_][self._home[id_][elements], elements], elements
@@ -152,7 +157,9 @@ class StrictEmulator(Machine):
         }
         grid = (1,) * len(ones)
         single = VertexFamily(family.codelet, grid, IndexMap(tile, ones), fields)
-        made = compute(single, lambda variable: np.asarray(self._private[variable][tile]))
+        made = compute(
+            single, lambda variable: np.asarray(self._private[variable][tile]), self.stores
+        )
         for name, values in made.items():
             scatter(fields[name], self._private[fields[name].variable][tile], np.asarray(values))
 

@@ -1,0 +1,81 @@
+"""What happens when a result is stored: rounding to half, and counting what is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.codelets.rounding import Arithmetic, Bits, random_bits, to_half
+from ipuc.program.family import Access
+from ipuc.program.operand import gather_grid
+from ipuc.program.program import Program
+from ipuc.types import Ints
+
+Array = NDArray[Any]
+
+
+class Stores:
+    """Rounds everything that is stored in half.
+
+    Args:
+        program: whose variables are written.
+        arithmetic: how to round; as the program was compiled, if None.
+
+    Attributes:
+        arithmetic: how to round.
+        overflows: finite values that were too large for a half, by the layer that made them (an
+            input counts by its name).
+    """
+
+    def __init__(self, program: Program, arithmetic: Arithmetic | None = None) -> None:
+        self.arithmetic = arithmetic or Arithmetic.of(program.metadata)
+        self.overflows: dict[str, int] = {}
+        self._variables = program.variables
+        self._numbers: dict[int, Ints] = {}
+
+    def flat(self, variable: int, values: Array) -> Array:
+        """What a variable holds once the host has written all of it."""
+        return self._rounded(variable, values, lambda: self._numbering(values.size), 0)
+
+    def field(self, access: Access, values: Array, number: int = 0) -> Array:
+        """What memory holds once a field has been written.
+
+        Args:
+            access: the field.
+            values: broadcastable to [*grid, *window].
+            number: of the rounding, where the hardware accumulates into halves; 0 for a store.
+        """
+        return self._rounded(access.variable, values, lambda: self._elements(access), number)
+
+    def accumulated(self, access: Access, values: Array, number: int) -> Array:
+        """A hardware accumulation into a field of halves: rounded, in float32."""
+        return self.field(access, values, number).astype(np.float32)
+
+    def _rounded(
+        self, variable: int, values: Array, elements: Callable[[], Ints], number: int
+    ) -> Array:
+        into = self._variables[variable]
+        if into.dtype != "float16" or values.dtype == np.float16:
+            return values
+        bits: Bits | None = None
+        if self.arithmetic.seed is not None:
+            places = elements()
+            values = np.broadcast_to(values, places.shape)
+            bits = random_bits(self.arithmetic, into.name, places, number)
+        made, lost = to_half(values, saturate=self.arithmetic.saturate, bits=bits)
+        if lost:
+            layer = into.origin or into.name
+            self.overflows[layer] = self.overflows.get(layer, 0) + lost
+        return made
+
+    def _elements(self, access: Access) -> Ints:
+        """Position in its variable of every element of a field: [*grid, *window]."""
+        return gather_grid(access, self._numbering(self._variables[access.variable].size))
+
+    def _numbering(self, size: int) -> Ints:
+        if size not in self._numbers:
+            self._numbers[size] = np.arange(size, dtype=np.int64)
+        return self._numbers[size]
