@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,13 @@ def first_of_shared(operand: Array, shared: list[bool]) -> Array:
 
 
 def grouped_product(
-    left: Array, right: Array, grid: tuple[int, ...], *, left_rows: int, right_columns: int
+    left: Array,
+    right: Array,
+    grid: tuple[int, ...],
+    *,
+    left_rows: int,
+    right_columns: int,
+    into: Array | None = None,
 ) -> Array:
     """Products of all vertices of a family, as few large matrix products.
 
@@ -34,9 +42,12 @@ def grouped_product(
         grid: the family's grid.
         left_rows: number of row axes.
         right_columns: number of column axes.
+        into: memory of the result's shape, which is filled where the layout of its rows and
+            columns allows.
 
     Returns:
-        [*grid, rows..., columns...], where axes shared by both operands have extent 1.
+        [*grid, rows..., columns...], where axes shared by both operands have extent 1; `into`
+        itself if that was filled.
     """
     axes = len(grid)
     left_shared, right_shared = shared_axes(left, axes), shared_axes(right, axes)
@@ -58,16 +69,50 @@ def grouped_product(
     b_matrix = ordered_right.reshape(
         *(right.shape[a] for a in batch), k, int(np.prod(column_shape))
     )
-    product = np.matmul(a_matrix, b_matrix).reshape(*batch_shape, *row_shape, *column_shape)
     # back to grid order, then rows, then columns
     position = {a: i for i, a in enumerate([*batch, *rows])}
     for i, a in enumerate(columns):
         position[a] = len(batch) + len(row_axes) + i
     order = [position[a] for a in range(axes)]
     order += range(len(batch) + len(rows), len(batch) + len(row_axes))
-    order += range(len(batch) + len(row_axes) + len(columns), product.ndim)
-    result: Array = product.transpose(order)
+    order += range(len(batch) + len(row_axes) + len(columns), len(position) + left_rows)
+    order += range(len(order), len(order) + right_columns)
+    shape = (*batch_shape, *row_shape, *column_shape)
+    if into is not None:
+        ordered = into.transpose(np.argsort(order))
+        place = (
+            _as_matrices(ordered, len(batch), len(row_shape)) if ordered.shape == shape else None
+        )
+        if place is not None:
+            np.matmul(a_matrix, b_matrix, out=place)
+            return into
+    result: Array = np.matmul(a_matrix, b_matrix).reshape(shape).transpose(order)
     return result
+
+
+def _as_matrices(array: Array, batch: int, rows: int) -> Array | None:
+    """View [*batch, rows..., columns...] as [*batch, rows, columns]; None if no view can.
+
+    Columns lie one after another, and rows do not overlap: what matrix libraries fill.
+    """
+    sizes, steps = array.shape, array.strides
+    high = _merged(sizes[batch : batch + rows], steps[batch : batch + rows])
+    wide = _merged(sizes[batch + rows :], steps[batch + rows :])
+    if high is None or wide is None or wide[1] != array.itemsize:
+        return None
+    if high[0] > 1 and high[1] < wide[0] * wide[1]:
+        return None
+    return np.lib.stride_tricks.as_strided(
+        array, (*sizes[:batch], high[0], wide[0]), (*steps[:batch], high[1], wide[1])
+    )
+
+
+def _merged(sizes: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int] | None:
+    """Extent and step of several axes as one; None if they are not one."""
+    dims = [(n, s) for n, s in zip(sizes, steps, strict=True) if n != 1]
+    if any(outer[1] != inner[0] * inner[1] for outer, inner in itertools.pairwise(dims)):
+        return None
+    return math.prod(sizes), dims[-1][1] if dims else 4
 
 
 def worker_runs(rows: Number, width: Number, workers: int) -> tuple[Any, Any, Any]:

@@ -75,7 +75,15 @@ class ConvPartial(Codelet):
         left = weights[keep]
         left = left.reshape(*left.shape[: axes + 2], depth)
         grid = (*batch.grid, x.shape[g])
-        product = grouped_product(left, right, grid, left_rows=1, right_columns=1 + dims)
+        into = batch.into.get("out")
+        place = None
+        if into is not None:
+            place = into.transpose(*lead, axes + 1, axes + 2, axes, *range(axes + 3, into.ndim))
+        product = grouped_product(
+            left, right, grid, left_rows=1, right_columns=1 + dims, into=place
+        )
+        if product is place and into is not None:
+            return {"out": into}
         # [*grid, group, out channels, batch, *out] -> [*grid, batch, group, out channels, *out]
         out = product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
         return {"out": out}

@@ -71,11 +71,14 @@ class Batch:
         rounded: (field, sums, number) to the sums as the hardware has them once it has added them
             into that field, if the field is of halves: rounded, as float32. The number tells the
             accumulations of one call apart, from 1 on. Results need no rounding: storing does it.
+        into: where a written field may be put without a copy: [*grid, *window], by field name. A
+            codelet that fills one returns that very array. No vertex of the family reads it.
     """
 
     grid: Shape
     windows: Mapping[str, Shape]
     rounded: Callable[[str, Array, int], Array] = nearest_half
+    into: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def axes(self) -> int:

@@ -54,7 +54,8 @@ class MatMulPartial(Codelet):
         inner = len(batch.windows["out"]) - 2
         a, b = operands["a"], operands["b"]
         grid = (*batch.grid, *batch.windows["out"][:inner])
-        return {"out": grouped_product(a, b, grid, left_rows=1, right_columns=1)}
+        into = batch.into.get("out")
+        return {"out": grouped_product(a, b, grid, left_rows=1, right_columns=1, into=into)}
 
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """Rows, columns and batches."""

@@ -37,7 +37,8 @@ class ReduceAdd(Codelet):
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """Add along the list axis."""
-        return {"out": operands["partials"].sum(axis=batch.axes, dtype=np.float32)}
+        partials, into = operands["partials"], batch.into.get("out")
+        return {"out": partials.sum(axis=batch.axes, dtype=np.float32, out=into)}
 
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """The outputs."""

@@ -155,10 +155,16 @@ def view_values(view: View, flat: Array) -> Array:
     ).reshape(view.shape)
 
 
-def compute(family: VertexFamily, read: Callable[[int], Array], stores: Stores) -> dict[str, Array]:
+def compute(
+    family: VertexFamily,
+    read: Callable[[int], Array],
+    stores: Stores,
+    into: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
     """Run the vertices of a family: what memory then holds in each field, [*grid, *window].
 
-    Half operands are computed in float32 and rounded once, here.
+    Half operands are computed in float32 and rounded once, here. Codelets may fill the memory
+    `into` themselves; see `Batch.into`.
     """
     operands: dict[str, Array] = {}
     for spec in family.codelet.fields:
@@ -171,6 +177,7 @@ def compute(family: VertexFamily, read: Callable[[int], Array], stores: Stores) 
             family.grid,
             family.windows(),
             lambda name, sums, number: stores.accumulated(family.fields[name], sums, number),
+            into or {},
         )
         made = family.codelet.compute(batch, **operands)
     made = {name: stores.field(family.fields[name], np.asarray(v)) for name, v in made.items()}

@@ -10,7 +10,7 @@ from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.coalesce import coalesce
 from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
 from ipuc.program.family import VertexFamily
-from ipuc.program.operand import gather, scatter
+from ipuc.program.operand import destination, gather, scatter
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn
 from ipuc.program.tensor import Tensor
@@ -72,10 +72,26 @@ class Emulator(Machine):
         if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
             self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
         for family in self._joined[id(compute_set)][1]:
-            for name, values in compute(family, self._read_wide, self.stores).items():
-                access = family.fields[name]
-                scatter(access, self.memory.write(access.variable), values)
+            into = self._into(family)
+            for name, values in compute(family, self._read_wide, self.stores, into).items():
+                if values is not into.get(name):
+                    access = family.fields[name]
+                    scatter(access, self.memory.write(access.variable), values)
         self._wide.clear()
+
+    def _into(self, family: VertexFamily) -> dict[str, Array]:
+        """Memory that the vertices may fill themselves: float32, of variables they do not read."""
+        specs = family.codelet.fields
+        read = {family.fields[spec.name].variable for spec in specs if spec.reads}
+        found: dict[str, Array] = {}
+        for spec in specs:
+            access = family.fields[spec.name]
+            if spec.writes and access.variable not in read:
+                memory = self.memory.write(access.variable)
+                view = destination(access, memory) if memory.dtype == np.float32 else None
+                if view is not None:
+                    found[spec.name] = view
+        return found
 
     def _read_wide(self, variable: int) -> Array:
         """Contents of a variable, halves as float32: converted once for all families of a set.

@@ -56,6 +56,19 @@ def scatter(access: Access, flat: Array, values: Array) -> None:
     np.moveaxis(view, axes, range(len(axes)))[np.ix_(*index.values())] = moved
 
 
+def destination(access: Access, flat: Array) -> Array | None:
+    """Where the values of a field lie: [*grid, *window], a view to fill; None if there is none.
+
+    There is none where a table is irregular, or vertices share elements.
+    """
+    if access.offset.explicit is not None or 0 in access.strides:
+        return None
+    view, index = _view(access, flat)
+    if index or view.shape != (*access.offset.grid, *access.shape):
+        return None
+    return view
+
+
 def _view(access: Access, flat: Array) -> tuple[Array, dict[int, Ints]]:
     """A strided view, and for each irregular axis the positions to pick from it."""
     size = flat.itemsize
