@@ -128,16 +128,20 @@ def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict
     reach = [s.reach(field[d]) for d, s in enumerate(conv.slides)]
     taken = products([batch, group, ins, *reach])
     held = products([group, outs, ins, *(s.kernel for s in conv.slides)])
+    # Activations lie where the layer before made them: nothing of them counts as local. Nor does
+    # a share of the weights on the fullest tile, unless it is their only user.
     sharing = table[:, -1]
     users = table[:, 2] * np.prod(table[:, 3:-1], axis=1)
     rate = target.exchange_bytes_per_cycle
     pair = np.where(sharing % target.tiles_per_exchange_bus == 0, target.tiles_per_exchange_bus, 1)
     total_outputs = conv.batch * conv.groups * conv.outs * math.prod(s.out for s in conv.slides)
     costs = {
-        "input exchange": exchange_cycles((taken - taken // sharing) * itemsize, rate * pair),
-        "weight exchange": exchange_cycles((held - held // users) * itemsize, rate),
+        "input exchange": exchange_cycles(taken * itemsize, rate * pair),
+        "weight exchange": exchange_cycles(np.where(users > 1, held * itemsize, 0), rate),
         "compute": _compute(ctx, conv, sizes, itemsize),
-        **partials_costs(target, table[:, 1], total_outputs, itemsize),
+        **partials_costs(
+            target, table[:, 1], total_outputs, products([batch, group, outs, *field]), itemsize
+        ),
     }
     work = products(sizes) * math.prod(s.kernel for s in conv.slides) / conv.macs
     dims = ("group", "ins", "batch", *(f"field{d}" for d in range(len(conv.slides))), "outs")

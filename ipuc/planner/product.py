@@ -46,7 +46,8 @@ def multiply(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
     if 0 in extents:
         builder.copy_into(out, ctx.scalar(0.0, a.dtype, shape), name)
         return out
-    parts, method = _plan(ctx, extents, a.itemsize)
+    weights = builder.one_view(b).variable in builder.constants
+    parts, method = _plan(ctx, extents, a.itemsize, weights=weights)
     depth_parts = parts[-1]
     if ctx.granularity == "fine":
         depth_parts = -(-extents[-1] // FINE_ELEMENTS)
@@ -80,7 +81,7 @@ def _vertices(
     along_a = [*a_strides[:dims], a_strides[-2], 0, a_strides[-1]]
     along_b = [*b_strides[:dims], 0, b_strides[-1], b_strides[-2]]
     size = math.prod(extents[:-1])
-    numbering = row_major(parts)
+    numbering = _numbering(parts)
     with ctx.builder.compute_set(name) as compute_set:
         if method == "amp":
             compute_set.workers = "all"  # the matrix unit serves all workers together
@@ -108,6 +109,15 @@ def _vertices(
             if ctx.granularity == "fine":
                 tile = _fine_tiles(portion, extents, parts, numbering)
             compute_set.add(MatMulPartial(method), tile, **fields)
+
+
+def _numbering(parts: list[int]) -> list[int]:
+    """Tile numbers along [*batch, m, n, k]: columns innermost, so that a pair shares its rows.
+
+    Source: PopLibs Convolution.cpp, where output channels are innermost.
+    """
+    *outer, of_depth, of_columns = row_major([*parts[:-2], parts[-1], parts[-2]])
+    return [*outer, of_columns, of_depth]
 
 
 def _access(
@@ -156,13 +166,16 @@ def _fine_tiles(portion: Portion, extents: Shape, parts: list[int], numbering: l
     return separable(0, *tables)
 
 
-def _plan(ctx: Context, extents: Shape, itemsize: int) -> tuple[list[int], str]:
-    key = ("product", extents, itemsize, ctx.granularity == "worker")
+def _plan(
+    ctx: Context, extents: Shape, itemsize: int, *, weights: bool = False
+) -> tuple[list[int], str]:
+    """Splits and method; `weights`: the right operand is constant and lies where it is used."""
+    key = ("product", extents, itemsize, ctx.granularity == "worker", weights)
     if key not in ctx.plans:
         if ctx.granularity == "worker":
             ctx.plans[key] = _plan_2017(ctx, extents)
         else:
-            ctx.plans[key] = _cheapest(ctx, extents, itemsize)
+            ctx.plans[key] = _cheapest(ctx, extents, itemsize, weights)
     (parts, method), record = ctx.plans[key]
     ctx.plan.update(record)
     return list(parts), method
@@ -185,7 +198,7 @@ def _plan_2017(ctx: Context, extents: Shape) -> tuple[tuple[list[int], str], dic
 
 
 def _cheapest(
-    ctx: Context, extents: Shape, itemsize: int
+    ctx: Context, extents: Shape, itemsize: int, weights: bool
 ) -> tuple[tuple[list[int], str], dict[str, Any]]:
     """Enumerate splits for both methods and take the cheapest; source: PopLibs ConvModel.cpp."""
     target = ctx.target
@@ -195,15 +208,18 @@ def _cheapest(
     rows = len(splits)
     block = [fullest(n, splits[:, d]) for d, n in enumerate(extents)]
     *batch, m, n, k = block
-    left, right = products([*batch, m, k]), products([*batch, k, n])
+    left, right, made = (products([*batch, *x]) for x in ((m, k), (k, n), (m, n)))
     by_rows, by_columns, depth = splits[:, -3], splits[:, -2], splits[:, -1]
     rate = target.exchange_bytes_per_cycle
     bus = target.tiles_per_exchange_bus
     pair = np.where(by_columns % bus == 0, bus, 1)
+    # Activations lie where the layer before made them: nothing of them counts as local. Nor does
+    # a share of the weights on the fullest tile, unless it is their only user.
+    moves = (by_rows > 1) | (not weights)
     common = {
-        "left exchange": exchange_cycles((left - left // by_columns) * itemsize, rate * pair),
-        "right exchange": exchange_cycles((right - right // by_rows) * itemsize, rate),
-        **partials_costs(target, depth, math.prod(extents[:-1]), itemsize),
+        "left exchange": exchange_cycles(left * itemsize, rate * pair),
+        "right exchange": exchange_cycles(np.where(moves, right * itemsize, 0), rate),
+        **partials_costs(target, depth, math.prod(extents[:-1]), made, itemsize),
     }
     costs = {name: np.concatenate([cost] * len(METHODS)) for name, cost in common.items()}
     costs["compute"] = np.concatenate([_compute(ctx, x, block, itemsize) for x in METHODS])

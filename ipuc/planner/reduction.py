@@ -193,13 +193,16 @@ def add_partials(
             )
 
 
-def partials_costs(target: Target, depth: Ints, outputs: int, itemsize: int) -> dict[str, Any]:
+def partials_costs(
+    target: Target, depth: Ints, outputs: int, made: Any, itemsize: int
+) -> dict[str, Any]:
     """Cycles of `add_partials` for columns of depths, none where there is one partial.
 
     Args:
         target: the machine.
         depth: partials of each output.
         outputs: elements of the sum.
+        made: partials that the fullest tile has made, and sends: a column.
         itemsize: of the sum; partials are float32.
     """
     grain = target.vector_width(4)
@@ -208,9 +211,10 @@ def partials_costs(target: Target, depth: Ints, outputs: int, itemsize: int) -> 
         ReduceAdd().cycles(target, {"partials": (depth, share), "out": (share,)}, itemsize)
         for share in {int(n) for n in shares}
     ]
-    received = exchange_cycles(depth * int(shares.max()) * 4, target.exchange_bytes_per_cycle)
+    fullest = np.maximum(depth * int(shares.max()), made)
+    exchanged = exchange_cycles(fullest * 4, target.exchange_bytes_per_cycle)
     return {
-        "partials exchange": np.where(depth > 1, received, 0),
+        "partials exchange": np.where(depth > 1, exchanged, 0),
         "reduce": np.where(depth > 1, np.max(reduced, axis=0), 0),
         "sync": np.where(depth > 1, target.sync_cycles, 0),
     }
