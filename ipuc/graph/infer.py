@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", 
 
 #: Operators whose output has the shape of the first input, which ONNX finds only in their bodies.
 _SAME_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+
+#: Operators that compare with broadcasting, of which ONNX says so in their bodies only.
+_COMPARISONS = frozenset({"GreaterOrEqual", "LessOrEqual"})
 
 #: Operator -> positions of the inputs that decide a shape, an axis, or which elements go where.
 #: Such an input must be known when the program is built.
@@ -131,6 +134,8 @@ def _fill_gaps(
     """Add what old operator sets say in words but not in their inference functions."""
     if node.domain or not node.inputs or node.inputs[0] not in types:
         return found
+    if all(one.shape is not None for one in found):
+        return found
     first = types[node.inputs[0]]
     if node.op == "Dropout":  # the mask has the shape of the data
         gap = [PartialType(one.dtype or first.dtype, first.shape) for one in found]
@@ -139,6 +144,13 @@ def _fill_gaps(
         gap = [found[0], *(PartialType(one.dtype or scale.dtype, scale.shape) for one in found[1:])]
     elif node.op in _SAME_SHAPE:
         gap = [PartialType(one.dtype, first.shape) for one in found]
+    elif node.op in _COMPARISONS:
+        shape = np.broadcast_shapes(*(types[name].shape for name in node.inputs))
+        gap = [PartialType("bool", shape)]
+    elif node.op == "Concat" and -len(first.shape) <= node.attributes.get("axis", 1) < 0:
+        # Counting from the end came with operator set 11; engines let it pass in older files.
+        axis = node.attributes["axis"] + len(first.shape)
+        return infer_partial(replace(node, attributes={"axis": axis}), types, {})
     else:
         return found
     return [a if a.shape is not None else b for a, b in zip(found, gap, strict=True)]
