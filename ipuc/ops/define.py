@@ -5,12 +5,31 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from ipuc.graph.ir import Graph, Node
 from ipuc.planner.context import Context
+from ipuc.types import TensorType
 
 _REGISTRY: dict[tuple[str, str], Op] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A small use of an operator, from which the contract tests make a model with random data.
+
+    Attributes:
+        inputs: type of each input, or its value where that matters; None where an optional one is
+            left out.
+        attributes: of the node.
+    """
+
+    inputs: tuple[TensorType | NDArray[Any] | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Op(ABC):
@@ -37,6 +56,11 @@ class Op(ABC):
         """Why this form of the operator cannot be compiled; None if it can."""
         del node, graph
         return None
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Uses to be tested besides ONNX's own node tests; needed where ONNX has none."""
+        return ()
 
     @abstractmethod
     def lower(self, ctx: Context, node: Node) -> None:

@@ -8,11 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from ipuc.codelets.binary import BinaryOp
+from ipuc.ops.define import Example
 from ipuc.ops.reducing import Reduction, unary
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.reduction import reduce
 from ipuc.program.tensor import Tensor
+from ipuc.types import TensorType
 
 #: The greatest element is held to finite numbers, so that infinity - infinity never occurs.
 _GREATEST = float(np.finfo(np.float32).max)
@@ -22,6 +24,12 @@ class ReduceLogSumExp(Reduction):
     """y = log(sum(exp(x))), taken relative to the greatest x. Source: ONNX ReduceLogSumExp-18."""
 
     name: ClassVar[str] = "ReduceLogSumExp"
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Most of ONNX's tests are in float64: one axis in the middle, and all axes."""
+        x = TensorType("float32", (3, 7, 5))
+        return (Example((x, np.array([1]))), Example((x,), {"keepdims": 0}))
 
     def combine(
         self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str
