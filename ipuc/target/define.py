@@ -21,6 +21,10 @@ SOURCES: dict[str, str] = {
     "coefficient_load_bytes_per_cycle": "64-bit AMP weight loads (PopLibs default)",
     "memory_element_bytes": "one bank of tile memory (PopLibs)",
     "repeat_limit": "12-bit count of the repeat instruction",
+    "compute_set_cycles": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
+    "layout_change_cycles": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
+    "rearrange_percent_float16": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
+    "rearrange_percent_float32": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
 }
 
 
@@ -44,6 +48,10 @@ class Target:
         coefficient_load_bytes_per_cycle: AMP weight load rate.
         memory_element_bytes: size of a memory bank.
         repeat_limit: most iterations of the zero-overhead loop.
+        compute_set_cycles: entering one compute set of a convolution: sync, exchange set-up, call.
+        layout_change_cycles: least cycles of one change of layout between two passes.
+        rearrange_percent_float16: cycles of a rearranging copy of halves, in per cent of poplin's.
+        rearrange_percent_float32: the same for float32.
     """
 
     name: str
@@ -61,6 +69,10 @@ class Target:
     coefficient_load_bytes_per_cycle: int = 8
     memory_element_bytes: int = 16384
     repeat_limit: int = 4095
+    compute_set_cycles: int = 190
+    layout_change_cycles: int = 960
+    rearrange_percent_float16: int = 183
+    rearrange_percent_float32: int = 90
 
     @property
     def memory_bytes(self) -> int:

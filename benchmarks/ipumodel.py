@@ -1,0 +1,139 @@
+"""Hold the planner against the cycles that Graphcore's own IPU model gives for single layers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer
+from ipuc.planner.poplin.params import convolution
+from ipuc.target import CATALOGUE, Target
+
+TARGETS = {"Mk1": "gc2", "Mk2": "gc200"}
+NOT_MODELLED = "not modelled"
+
+
+def options(text: str) -> dict[str, str]:
+    """Read a runner's options: `--name value` and `--name=value`."""
+    return dict(re.findall(r"--([\w-]+)[= ]([^\s]+)", text))
+
+
+def numbers(text: str, rank: int) -> tuple[int, ...]:
+    """Read "3" or "{1,7}" as one number for each dimension."""
+    found = tuple(int(one) for one in re.findall(r"-?\d+", text))
+    return found if len(found) == rank else found * rank
+
+
+def conv(target: Target, given: dict[str, str]) -> Executed:
+    """A convolution layer: forward, data gradient, weight gradient, update."""
+    field = numbers(given["field"], 2)
+    rank = len(field)
+    both = numbers(given.get("padding", "0"), rank)
+    low = numbers(given["padding-lower"], rank) if "padding-lower" in given else both
+    high = numbers(given["padding-upper"], rank) if "padding-upper" in given else both
+    forward = convolution(
+        field,
+        numbers(given["kernel-size"], rank),
+        channels=(int(given["input-channels"]), int(given["output-channels"])),
+        batch=int(given.get("batch-size", 1)),
+        stride=numbers(given.get("stride", "1"), rank),
+        pads=tuple(zip(low, high, strict=True)),
+        groups=int(given.get("conv-groups", 1)),
+    )
+    return conv_layer(target, forward)
+
+
+def fully_connected(target: Target, given: dict[str, str]) -> Executed:
+    """A fully connected layer: forward, data gradient, weight gradient, update."""
+    return fc_layer(
+        target,
+        int(given["batch-size"]),
+        int(given["input-size"]),
+        int(given["output-size"]),
+        groups=int(given.get("num-groups", 1)),
+        itemsize=4 if given.get("data-type") == "float" else 2,
+    )
+
+
+def product(target: Target, given: dict[str, str]) -> Executed:
+    """A matrix product added to a matrix."""
+    return matmul_layer(target, *(int(given[name]) for name in "mkn"))
+
+
+RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed]] = {
+    "conv": conv,
+    "fc": fully_connected,
+    "gemm": product,
+}
+
+
+def predict(row: dict[str, str]) -> dict[str, Any]:
+    """Predict one row; the reason stands in `status` where it cannot be."""
+    empty = {"pred_cycles": "", "pred_total_memory_B": "", "pred_max_tile_B": ""}
+    runner, given = RUNNERS.get(row["kind"]), options(row["params"])
+    if runner is None:
+        return {**empty, "status": NOT_MODELLED}
+    if not given:
+        return {**empty, "status": "no parameters"}
+    target = CATALOGUE[TARGETS[row["target"]]]
+    if "tiles-per-ipu" in given:
+        target = dataclasses.replace(target, tiles=int(given["tiles-per-ipu"]))
+    made = runner(target, given)
+    return {**empty, "pred_cycles": made.cycles, "status": "ok", "made": made}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Errors of cycles by kind and target."""
+    lines = [f"{'kind':<12}{'target':<8}{'rows':>5}{'median':>9}{'p90':>9}{'max':>9}"]
+    for kind, name in sorted({(row["kind"], row["target"]) for row in rows}):
+        errors = sorted(
+            abs(row["pred_cycles"] / int(row["cycles"]) - 1)
+            for row in rows
+            if (row["kind"], row["target"]) == (kind, name) and row["status"] == "ok"
+        )
+        if errors:
+            p90 = errors[min(len(errors) - 1, int(0.9 * len(errors)))]
+            figures = [statistics.median(errors), p90, errors[-1]]
+            shown = "".join(f"{100 * one:8.1f}%" for one in figures)
+        else:
+            shown = "  not modelled"
+        lines.append(f"{kind:<12}{name:<8}{len(errors):>5}{shown}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Predict every row and print the errors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--kinds", nargs="*")
+    parser.add_argument("--verbose", action="store_true")
+    given = parser.parse_args()
+    with given.csv.open(newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    rows = [row for row in rows if not given.kinds or row["kind"] in given.kinds]
+    start = time.perf_counter()
+    for row in rows:
+        begin = time.perf_counter()
+        row.update(predict(row))
+        if given.verbose and row["status"] == "ok":
+            error = row["pred_cycles"] / int(row["cycles"]) - 1
+            took = time.perf_counter() - begin
+            print(
+                f"{row['target']} {row['name']:<36}{row['cycles']:>9}{row['pred_cycles']:>9}"
+                f"{100 * error:8.1f}% {took:6.1f}s",
+                flush=True,
+            )
+    print(table(rows))
+    print(f"{time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

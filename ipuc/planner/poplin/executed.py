@@ -1,0 +1,164 @@
+"""Cycles of whole layers: the passes' plans as they run, and what runs between them.
+
+Source: PopLibs runners (general_matrix_multiply.cpp, fully_connected_layer.cpp,
+single_conv_layer.cpp); the fitted figures stand in the target record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipuc.codelets.cycles import move
+from ipuc.codelets.define import ceil_div
+from ipuc.planner.poplin.cost import Pass
+from ipuc.planner.poplin.params import ConvParams, data_gradient, product, weight_gradient
+from ipuc.planner.poplin.search import AVAILABLE_MEMORY, Plan, choose
+from ipuc.target import Target
+
+#: Items of a serial step that run as planned.
+_STEP = (
+    "slice",
+    "data_exchange",
+    "weight_exchange",
+    "later_reduce_exchange",
+    "padding",
+    "compute",
+    "reduce",
+    "cast",
+    "update",
+    "accumulate",
+)
+_ONCE = ("hoisted_data_exchange", "deferred_cast", "weight_rearrange")
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """Cycles of a layer by what they are spent on.
+
+    Attributes:
+        items: cycles by name.
+        plans: the plan of each pass, in order.
+    """
+
+    items: dict[str, int]
+    plans: tuple[Plan, ...]
+
+    @property
+    def cycles(self) -> int:
+        """All cycles."""
+        return sum(self.items.values())
+
+
+def plan_cycles(target: Target, plan: Plan) -> dict[str, int]:
+    """Cycles of one planned pass as it runs.
+
+    Copies that only regroup channels do not run, and partial sums of one tile are not sent.
+    """
+    parts, serial = plan.items, plan.serial
+    made = {name: serial * parts[name] for name in _STEP}
+    made |= {name: parts[name] for name in _ONCE}
+    made["first_reduce_exchange"] = serial * parts["first_reduce_exchange"] * (plan.depth > 1)
+    wide = plan.problem.params.itemsize >= 4
+    factor = target.rearrange_percent_float32 if wide else target.rearrange_percent_float16
+    made["rearrange"] = serial * parts["rearrange"] * factor // 100
+    made["entry"] = target.compute_set_cycles * serial * compute_sets(target, plan)
+    return made
+
+
+def compute_sets(target: Target, plan: Plan) -> int:
+    """Compute sets of one serial step: the vertex, and each reduction stage or a cast."""
+    stages = move.reduction_stages(target.tiles)[plan.depth]
+    reductions = int((stages > 1).sum())
+    return 1 + (reductions or int(plan.items["cast"] > 0))
+
+
+def matmul_layer(
+    target: Target, rows: int, depth: int, columns: int, *, itemsize: int = 2
+) -> Executed:
+    """C += product of two matrices: one pass, then an addition where the product lies."""
+    params = product(rows, depth, columns, itemsize=itemsize)
+    plan = choose(target, params, Pass.PRODUCT).plan
+    elements = plan.items["reduced"] * plan.row["out_serial"]
+    added = {
+        "scaled_add": move.scaled_add(target, elements, itemsize),
+        "entry": target.compute_set_cycles,
+        "loop_copy": _loop_copy(plan),
+    }
+    return _layer(target, (plan,), added, 0)
+
+
+def fc_layer(
+    target: Target,
+    batch: int,
+    inputs: int,
+    outputs: int,
+    *,
+    groups: int = 1,
+    itemsize: int = 2,
+    available_memory: float = AVAILABLE_MEMORY,
+) -> Executed:
+    """Forward, data gradient, weight gradient and update of a fully connected layer."""
+    forward = product(batch, inputs, outputs, groups=groups, itemsize=itemsize)
+    back = product(batch, outputs, inputs, groups=groups, itemsize=itemsize)
+    update = product(inputs, batch, outputs, groups=groups, itemsize=itemsize)
+    todo = ((forward, Pass.FC_FORWARD), (back, Pass.FC_DATA), (update, Pass.FC_WEIGHTS))
+    plans = tuple(choose(target, p, why, available_memory=available_memory).plan for p, why in todo)
+    weights = groups * inputs * outputs
+    return _layer(target, plans, _update(target, weights, plans[0], itemsize), FC_LAYOUTS)
+
+
+def conv_layer(
+    target: Target, forward: ConvParams, *, available_memory: float = AVAILABLE_MEMORY
+) -> Executed:
+    """Forward, data gradient, weight gradient and update of a convolution."""
+    todo = (
+        (forward, Pass.FORWARD),
+        (data_gradient(forward), Pass.DATA),
+        (weight_gradient(forward), Pass.WEIGHTS),
+    )
+    plans = tuple(choose(target, p, why, available_memory=available_memory).plan for p, why in todo)
+    weights = forward.groups * forward.in_channels * forward.out_channels
+    for dim in forward.dims:
+        weights *= dim.kernel
+    added = _update(target, weights, plans[0], forward.itemsize)
+    return _layer(target, plans, added, CONV_LAYOUTS)
+
+
+#: Layout changes between the passes of a trained layer, read off the runners. Fully connected:
+#: weights for the data gradient, left operand and result of the weight gradient, delta into the
+#: update. Convolution: also the second operand of the weight gradient.
+FC_LAYOUTS, CONV_LAYOUTS = 4, 5
+
+
+def _update(target: Target, weights: int, forward: Plan, itemsize: int) -> dict[str, int]:
+    elements = ceil_div(weights, forward.row["used"])
+    return {
+        "scaled_add": int(move.scaled_add(target, elements, itemsize)),
+        "entry": target.compute_set_cycles,
+    }
+
+
+def _layer(
+    target: Target, plans: tuple[Plan, ...], added: dict[str, int], layouts: int
+) -> Executed:
+    total = dict(added)
+    total["layouts"] = layouts * target.layout_change_cycles
+    for plan in plans:
+        for name, value in plan_cycles(target, plan).items():
+            total[name] = total.get(name, 0) + int(value)
+    return Executed({name: int(value) for name, value in total.items() if value}, plans)
+
+
+def _loop_copy(plan: Plan) -> int:
+    """Writing each serial step's columns into the whole product.
+
+    Source: PopLibs ConvModel.cpp, regression of copies: 587 cycles and 0.44, 3.125 or 5.15 a byte
+    for runs of 8, 4 and 2 bytes.
+    """
+    steps, params = plan.row["out_serial"], plan.problem.params
+    if steps == 1:
+        return 0
+    run = params.out_channels // steps * params.out_itemsize
+    per = 0.44 if run % 8 == 0 else 3.125 if run % 4 == 0 else 5.15
+    count = plan.items["reduced"] * params.out_itemsize
+    return int(steps * (587 + count * per))
