@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.run import Emulator
 from ipuc.errors import OptionError
 from ipuc.graph.infer import UndecidedShape
@@ -28,6 +29,7 @@ from ipuc.lowering.driver import lower
 from ipuc.ops.define import operators
 from ipuc.passes.pipelines import prepare_inference
 from ipuc.planner.context import Granularity
+from ipuc.planner.precision import Precision, parse_precision
 from ipuc.program.program import Program
 from ipuc.target import Target
 from ipuc.types import Shape, TensorType
@@ -57,6 +59,8 @@ def compile_model(
     *,
     target: Target,
     granularity: Granularity = "tile",
+    precision: Precision | str = "float32",
+    arithmetic: Arithmetic | None = None,
     shapes: Mapping[str, Shape] | None = None,
     batch: int | None = None,
     constants: Mapping[str, Array] | None = None,
@@ -69,6 +73,8 @@ def compile_model(
         source: an ONNX file, or a model in memory.
         target: the machine.
         granularity: `tile`, `worker` or `fine`.
+        precision: number formats of the layers, as `--precision` takes them.
+        arithmetic: how halves are made when the program runs; see `Arithmetic`.
         shapes: shapes for inputs with symbolic dimensions.
         batch: number for the symbolic leading dimension.
         constants: values for inputs that decide shapes; they stop being inputs.
@@ -93,6 +99,8 @@ def compile_model(
             where="--granularity",
             fix=f"use one of {', '.join(_GRANULARITIES)}",
         )
+    formats = parse_precision(precision) if isinstance(precision, str) else precision
+    control = arithmetic or Arithmetic()
     tell = progress or _silent
     seconds: dict[str, float] = {}
     with _stage("load", seconds, tell):
@@ -109,7 +117,14 @@ def compile_model(
         graph, _ = prepare_inference(graph)
     check_decided(graph)
     with _stage("lower", seconds, tell):
-        program = lower(graph, target, granularity, lambda done, of: tell("lower", done, of))
+        program = lower(
+            graph,
+            target,
+            granularity,
+            lambda done, of: tell("lower", done, of),
+            precision=formats,
+            saturate=control.saturate,
+        )
     path = Path(source) if isinstance(source, str | Path) else None
     program.graph_text = to_json(graph)
     program.metadata |= {
@@ -120,7 +135,8 @@ def compile_model(
         "ipuc": __version__,
         "target": target.name,
         "granularity": granularity,
-        "precision": "float32",
+        "precision": str(formats),
+        **control.to_metadata(),
         "training": False,
         "options": {
             "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
@@ -176,12 +192,21 @@ def check_decided(graph: Graph) -> None:
     )
 
 
-def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_program(
+    program: Program,
+    inputs: Mapping[str, Array],
+    *,
+    arithmetic: Arithmetic | None = None,
+    overflows: dict[str, int] | None = None,
+) -> dict[str, Array]:
     """Run a program once on the emulator.
 
     Args:
         program: it has passed the verifier.
         inputs: an array for every input, of the declared type and shape.
+        arithmetic: how halves are made; as the program was compiled, if None.
+        overflows: gets, by layer, how many finite values were too large for a half; layers
+            without any, and the counts of earlier runs, are not in it.
 
     Returns:
         Every graph output by name, in ONNX's own element types.
@@ -190,7 +215,12 @@ def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Arra
         ShapeError: an input is missing, unknown, or of the wrong type or shape.
         ValueRangeError: a 64-bit integer does not fit 32 bits.
     """
-    return Emulator(program).run(inputs)
+    emulator = Emulator(program, arithmetic=arithmetic)
+    outputs = emulator.run(inputs)
+    if overflows is not None:
+        overflows.clear()
+        overflows.update(emulator.stores.overflows)
+    return outputs
 
 
 def random_input(kind: TensorType, seed: int, name: str = "") -> Array:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ipuc.errors import UnsupportedOp
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.define import operators
 from ipuc.planner.context import Context, Granularity
+from ipuc.planner.precision import Precision
 from ipuc.program.builder import Builder
 from ipuc.program.program import Layer, Program
 from ipuc.target import Target
@@ -42,6 +45,9 @@ def lower(
     target: Target,
     granularity: Granularity = "tile",
     progress: Callable[[int, int], Any] | None = None,
+    *,
+    precision: Precision | None = None,
+    saturate: bool = False,
 ) -> Program:
     """Make the tile program of a graph.
 
@@ -50,9 +56,12 @@ def lower(
         target: the machine.
         granularity: `tile`, `worker` or `fine`.
         progress: called with (nodes done, nodes in all).
+        precision: number formats of the layers; float32 by default.
+        saturate: constants too large for a half become the largest one, not infinity.
 
     Raises:
         UnsupportedOp: nodes that cannot be compiled, all of them.
+        OptionError: a rule of the precision fits no layer.
     """
     refused = refusals(graph)
     if refused:
@@ -64,11 +73,14 @@ def lower(
     builder = Builder(target)
     # Below `tile`, vertices are cut for single workers; kernels of the matrix unit ask for all.
     builder.workers = "all" if granularity == "tile" else "one"
-    ctx = Context(builder, graph, granularity)
+    formats = precision or Precision()
+    formats.check(node.name for node in graph.nodes)
+    ctx = Context(builder, graph, granularity, formats, saturate)
     known = operators()
     for name in graph.inputs:
         kind = graph.types[name]
-        builder.values[name] = builder.input(name, kind.dtype, kind.shape)
+        carried = _carried(graph, name, formats)
+        builder.values[name] = builder.input(name, kind.dtype, kind.shape, carried)
     for done, node in enumerate(graph.nodes):
         builder.layer, ctx.plan = node.name, {}
         known[node.domain, node.op].lower(ctx, node)
@@ -78,6 +90,14 @@ def lower(
             progress(done + 1, len(graph.nodes))
     builder.layer = ""
     for name in graph.outputs:
-        builder.output(name, ctx.tensor(name), graph.types[name].dtype)
+        builder.output(name, ctx.lies(name), graph.types[name].dtype)
     builder.map_rest()
     return builder.build()
+
+
+def _carried(graph: Graph, name: str, formats: Precision) -> str:
+    """The type in which an input arrives: the widest that a layer which reads it wants."""
+    dtype = graph.types[name].dtype
+    readers = [formats.of(node.name) for node in graph.nodes if name in node.inputs]
+    wanted = {reader.dtype(dtype, name) for reader in readers or [formats.default]}
+    return max(wanted, key=lambda kind: np.dtype(kind).itemsize)

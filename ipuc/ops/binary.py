@@ -10,7 +10,6 @@ from ipuc.ops.define import Op
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.program.tensor import Tensor
-from ipuc.types import device_dtype
 
 
 def binary(
@@ -30,7 +29,7 @@ class BinaryElementwise(Op):
         """One compute set over the broadcast shape."""
         a, b = ctx.inputs(node)
         (output,) = node.outputs
-        dtype = device_dtype(ctx.type(output).dtype, node.where())
+        dtype = ctx.dtype(output, node.where())
         ctx.define(output, binary(ctx, self.operation(node), a, b, output, dtype))
 
     def operation(self, node: Node) -> str:

@@ -9,13 +9,13 @@ from ipuc.graph.ir import Graph, Node
 from ipuc.ops.define import Op
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
-from ipuc.types import DEVICE_DTYPES, device_dtype
+from ipuc.types import DEVICE_DTYPES
 
 
 def cast(ctx: Context, node: Node) -> None:
     """Convert the first input to the type of the output; a view if tiles carry both alike."""
     x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
-    to = device_dtype(ctx.type(output).dtype, node.where())
+    to = ctx.dtype(output, node.where())
     if x.dtype != to:
         x = elementwise(ctx, CastCodelet(x.dtype, to), {"x": x}, to, output)
     ctx.define(output, x)

@@ -29,7 +29,7 @@ class Dropout(Op):
         ctx.define(node.outputs[0], ctx.tensor(node.inputs[0]))
         if len(node.outputs) > 1 and node.outputs[1]:
             kind = ctx.type(node.outputs[1])
-            ctx.define(node.outputs[1], fill(1, kind.shape, kind.dtype))
+            ctx.define(node.outputs[1], fill(1, kind.shape, ctx.dtype(node.outputs[1])))
 
 
 def _given(node: Node, graph: Graph, position: int) -> float | None:

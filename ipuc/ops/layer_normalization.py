@@ -39,7 +39,7 @@ class LayerNormalization(Op):
         ctx.define(output, made)
         for name, tensor in zip(node.outputs[1:], (mean, inverse), strict=False):
             if name:
-                dtype = ctx.type(name).dtype
+                dtype = ctx.dtype(name)
                 if tensor.dtype != dtype:
                     cast = Cast(tensor.dtype, dtype)
                     tensor = elementwise(ctx, cast, {"x": tensor}, dtype, name)  # noqa: PLW2901

@@ -16,7 +16,6 @@ from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.reduction import reduce
 from ipuc.program.tensor import Tensor
-from ipuc.types import device_dtype
 
 
 class Reduction(Op):
@@ -37,7 +36,7 @@ class Reduction(Op):
         if not given:
             given = [] if node.attributes.get("noop_with_empty_axes", 0) else list(range(rank))
         axes = sorted({axis % rank for axis in given})
-        dtype = device_dtype(ctx.type(output).dtype, node.where())
+        dtype = ctx.dtype(output, node.where())
         made = self.combine(ctx, x, axes, output, dtype)
         ctx.define(output, ctx.builder.reshape(made, ctx.type(output).shape, output))
 

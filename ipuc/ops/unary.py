@@ -11,7 +11,6 @@ from ipuc.ops.define import Op
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.program.tensor import Tensor
-from ipuc.types import device_dtype
 
 
 def unary(
@@ -36,7 +35,7 @@ class UnaryElementwise(Op):
         """One compute set over all elements."""
         (x,) = ctx.inputs(node)
         (output,) = node.outputs
-        dtype = device_dtype(ctx.type(output).dtype, node.where())
+        dtype = ctx.dtype(output, node.where())
         kind, numbers = self.operation(node)
         ctx.define(output, unary(ctx, kind, x, output, *numbers, dtype=dtype))
 

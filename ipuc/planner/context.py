@@ -8,12 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ipuc.codelets.cast import Cast
+from ipuc.codelets.rounding import fitted
 from ipuc.errors import InternalError
 from ipuc.graph.ir import Graph, Node
+from ipuc.planner.precision import Format, Precision
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Tensor
 from ipuc.target import Target
-from ipuc.types import Shape, TensorType, device_dtype
+from ipuc.types import Shape, TensorType
 
 Granularity = Literal["tile", "worker", "fine"]
 
@@ -26,6 +29,8 @@ class Context:
         builder: the program being built.
         graph: the op graph; its constants become variables when a node first reads them.
         granularity: how finely vertices are cut: one per tile, per worker, or finer.
+        precision: number formats of the layers.
+        saturate: constants too large for a half become the largest one, not infinity.
         plans: plans by the key of their problem, so that equal layers are planned once.
         plan: the plan record of the layer being lowered, if it made a choice.
     """
@@ -33,24 +38,77 @@ class Context:
     builder: Builder
     graph: Graph
     granularity: Granularity = "tile"
+    precision: Precision = field(default_factory=Precision)
+    saturate: bool = False
     plans: dict[Any, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     _scalars: dict[tuple[float, str], Tensor] = field(default_factory=dict)
+    _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     @property
     def target(self) -> Target:
         """The machine."""
         return self.builder.target
 
+    @property
+    def format(self) -> Format:
+        """Number format of the layer being lowered."""
+        return self.precision.of(self.builder.layer)
+
+    def dtype(self, value: str, where: str = "") -> str:
+        """The type in which the layer being lowered holds a graph value.
+
+        Raises:
+            ShapeError: tiles carry no such element type.
+        """
+        return self.format.dtype(self.graph.types[value].dtype, where or value)
+
     def tensor(self, value: str) -> Tensor:
-        """Where a graph value lies.
+        """A graph value in the format of the layer being lowered.
+
+        A constant becomes a variable of that type; what another layer left in another format is
+        cast, once for all that ask.
+
+        Raises:
+            InternalError: its layer has not been lowered yet.
+        """
+        lies = self.lies(value)
+        wanted = self.dtype(value)
+        if lies.dtype == wanted:
+            return lies
+        key = (value, wanted)
+        if key not in self._converted:
+            name = f"{value} as {wanted}"
+            constant = self.graph.constants.get(value)
+            if constant is None:
+                self._converted[key] = self.cast(lies, wanted, name)
+            else:
+                self._converted[key] = self._constant(name, constant, wanted)
+        return self._converted[key]
+
+    def _constant(self, name: str, array: NDArray[Any], dtype: str) -> Tensor:
+        if dtype == "float16":
+            array = fitted(array, dtype, saturate=self.saturate)
+        return self.builder.constant(name, array)
+
+    def cast(self, tensor: Tensor, dtype: str, name: str) -> Tensor:
+        """Add vertices that convert a tensor."""
+        # A plan for work on elements needs a context, so the two modules need each other.
+        from ipuc.planner.elementwise import elementwise  # noqa: PLC0415
+
+        made = elementwise(self, Cast(tensor.dtype, dtype), {"x": tensor}, dtype, name)
+        return self.builder.reshape(made, tensor.shape)
+
+    def lies(self, value: str) -> Tensor:
+        """Where a graph value lies, in whatever format.
 
         Raises:
             InternalError: its layer has not been lowered yet.
         """
         known = self.builder.values
         if value not in known and value in self.graph.constants:
-            known[value] = self.builder.constant(value, self.graph.constants[value])
+            array = self.graph.constants[value]
+            known[value] = self._constant(value, array, self.dtype(value))
         if value not in known:
             raise InternalError(f'value "{value}" is read before it is computed')
         return known[value]
@@ -74,10 +132,10 @@ class Context:
             InternalError: the tensor does not have the value's shape or type.
         """
         wanted = self.graph.types[value]
-        device = device_dtype(wanted.dtype, value)
-        if tensor.shape != wanted.shape or tensor.dtype != device:
+        if tensor.shape != wanted.shape or tensor.dtype != self.dtype(value):
             raise InternalError(
-                f'"{value}" is lowered to {tensor.dtype}{tensor.shape}, its type is {wanted}'
+                f'"{value}" is lowered to {tensor.dtype}{tensor.shape}, its type is {wanted}, '
+                f"its layer's format {self.format.name}"
             )
         self.builder.values[value] = tensor
 
@@ -85,7 +143,7 @@ class Context:
         """A constant, stored once per program, repeated to a shape."""
         key = (value, dtype)
         if key not in self._scalars:
-            array = np.full((1,), value, dtype)
+            array = fitted(np.full((1,), value), dtype, saturate=self.saturate)
             self._scalars[key] = self.builder.constant(f"constant {value:g}", array)
         return self._scalars[key].expand(shape or (1,)) if shape else _rank0(self._scalars[key])
 

@@ -126,9 +126,19 @@ class Builder:
         self.constants[len(self.variables) - 1] = np.ascontiguousarray(values).reshape(-1)
         return tensor
 
-    def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
-        """Add a variable that the host writes at this point of the program."""
-        tensor = self.variable(name, dtype, shape)
+    def input(self, name: str, dtype: str, shape: Shape, carried: str | None = None) -> Tensor:
+        """Add a variable that the host writes at this point of the program.
+
+        Args:
+            name: of the input.
+            dtype: ONNX element type of the host's array.
+            shape: of the array.
+            carried: type in which tiles carry it, if another: float16 for an array of float32.
+
+        Raises:
+            ShapeError: tiles carry no such element type.
+        """
+        tensor = self.variable(name, carried or dtype, shape)
         self.inputs[name] = TensorType(dtype, tuple(shape))
         self._steps.append(StreamIn(name, len(self.variables) - 1, tuple(shape)))
         return tensor
