@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper, shape_inference
 from ipuc.errors import ShapeError, UnsupportedOp, nearest
 from ipuc.graph.ir import Node
 from ipuc.graph.proto import dtype_name, node_to_proto, schema_of, type_to_proto
-from ipuc.types import TensorType
+from ipuc.types import Shape, TensorType
 
 #: Constants up to this many elements are shown to shape inference. What decides a shape (sizes,
 #: axes, scales) is short; weights are long, and writing them to protobuf for each node is dear.
@@ -145,8 +145,7 @@ def _fill_gaps(
     elif node.op in _SAME_SHAPE:
         gap = [PartialType(one.dtype, first.shape) for one in found]
     elif node.op in _COMPARISONS:
-        shape = np.broadcast_shapes(*(types[name].shape for name in node.inputs))
-        gap = [PartialType("bool", shape)]
+        gap = [PartialType("bool", _broadcast(node, types))]
     elif node.op == "Concat" and -len(first.shape) <= node.attributes.get("axis", 1) < 0:
         # Counting from the end came with operator set 11; engines let it pass in older files.
         axis = node.attributes["axis"] + len(first.shape)
@@ -154,6 +153,15 @@ def _fill_gaps(
     else:
         return found
     return [a if a.shape is not None else b for a, b in zip(found, gap, strict=True)]
+
+
+def _broadcast(node: Node, types: Mapping[str, TensorType]) -> Shape:
+    """Find the shape to which all inputs broadcast."""
+    try:
+        return np.broadcast_shapes(*(types[name].shape for name in node.inputs))
+    except ValueError as error:
+        listed = ", ".join(f"{name}: {types[name]}" for name in node.inputs)
+        raise ShapeError(f"the inputs do not broadcast ({listed})", where=node.where()) from error
 
 
 def _infer_function(

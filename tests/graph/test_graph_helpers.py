@@ -83,6 +83,19 @@ def test_shapes_that_old_operator_sets_only_describe(
     assert [kind.shape for kind in infer(node, types, {})] == expected
 
 
+def test_comparisons_and_old_concats_have_shapes_too() -> None:
+    types = {"a": TensorType(F32, (4, 1)), "b": TensorType(F32, (5,)), "c": TensorType(F32, (3,))}
+    for op in ("GreaterOrEqual", "LessOrEqual"):
+        for opset in (12, 15, 16):
+            found = infer(_node(op, "a", "b", opset=opset), types, {})
+            assert found == [TensorType("bool", (4, 5))]
+        with pytest.raises(ShapeError, match=r"broadcast|Incompatible"):
+            infer(_node(op, "b", "c", opset=12), types, {})
+    for opset in (10, 11):
+        found = infer(_node("Concat", "b", "c", opset=opset, axis=-1), types, {})
+        assert found == [TensorType(F32, (8,))]
+
+
 def test_inference_errors_say_node_and_types() -> None:
     types = {"a": TensorType(F32, (3,)), "b": TensorType(F32, (4,))}
     with pytest.raises(ShapeError) as caught:
