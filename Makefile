@@ -59,7 +59,7 @@ test: $(DEV_READY) ## the tests, without the heavy ones
 test-full: $(DEV_READY) ## the heavy tests: every model at full size
 	$(BIN)/python -m pytest -m full
 
-golden: $(DEV_READY) ## write the golden files anew; read the diff before committing it
+golden: $(DEV_READY) ## write the golden files and docs/operators.md anew; read the diff before committing
 	$(BIN)/python -m pytest -m 'not full' --update-goldens
 
 models: $(DEMO_READY) ## write all built-in models into models/
