@@ -34,7 +34,9 @@ def coalesce(families: Iterable[VertexFamily]) -> list[VertexFamily]:
         # A lone part fits any free axis, so each pair of axes is tried for all families at once;
         # the last axes first, which cut what the first ones hold together.
         for axis, choice in itertools.product(reversed(range(axes)), range(choices)):
-            rows = _join_all(rows, kind, axis, choice)
+            mine = [row for row in rows if row.kind == kind]
+            if len(mine) > 1 or mine[0].family.grid[axis] > 1:
+                rows = _join_all(rows, kind, axis, choice)
     return [part for row in rows for part in _regular(row.family)]
 
 
@@ -93,8 +95,6 @@ class _Row:
         family: the vertices.
         kind: codelet type, number of grid axes and of free axes; only equals can be joined.
         free: the codelet's free axes.
-        moves: begin of every part along a free axis, by (grid axis, free axis), where the grid
-            axis moves along that one and no other way.
     """
 
     def __init__(self, family: VertexFamily) -> None:
@@ -102,21 +102,25 @@ class _Row:
         self.free = family.codelet.free_axes(family.windows())
         fixed = any(a.offset.explicit is not None or a.entries is not None for a in _fields(family))
         self.kind = (type(family.codelet), 0 if fixed else len(family.grid), len(self.free))
-        self.moves: dict[tuple[int, int], Ints] = {}
-        if fixed:
-            return
-        for axis in range(len(family.grid)):
-            moving = {
-                name
-                for name, access in family.fields.items()
-                if len(access.offset.tables[axis]) > 1
-                and (access.offset.tables[axis] != access.offset.tables[axis][0]).any()
-            }
-            for choice, free in enumerate(self.free):
-                if moving <= free.axes.keys():
-                    begin = _begins(family, axis, free)
-                    if begin is not None:
-                        self.moves[axis, choice] = begin
+        self._moves: dict[tuple[int, int], Ints | None] = {}
+        self._moving: dict[int, set[str]] = {}
+
+    def begins(self, axis: int, choice: int) -> Ints | None:
+        """Begin of every part along a free axis; None if the grid axis moves some other way."""
+        if (axis, choice) not in self._moves:
+            free = self.free[choice]
+            moves = self._moving_fields(axis) <= free.axes.keys()
+            find = _begins if self.family.grid[axis] > 1 else _lone_begin
+            self._moves[axis, choice] = find(self.family, axis, free) if moves else None
+        return self._moves[axis, choice]
+
+    def _moving_fields(self, axis: int) -> set[str]:
+        if axis not in self._moving:
+            self._moving[axis] = set()
+            if self.family.grid[axis] > 1:
+                tables = {name: a.offset.tables[axis] for name, a in self.family.fields.items()}
+                self._moving[axis] = {n for n, t in tables.items() if (t != t[0]).any()}
+        return self._moving[axis]
 
     def size(self, free: FreeAxis) -> int:
         """Extent of one part along a free axis."""
@@ -147,7 +151,7 @@ def _join_all(
     groups: dict[Hashable, list[_Row]] = {}
     keys: list[Hashable] = []
     for number, row in enumerate(rows):
-        joins = row.kind == kind and (axis, choice) in row.moves
+        joins = row.kind == kind and row.begins(axis, choice) is not None
         keys.append(_key(row, axis, choice) if joins else number)
         groups.setdefault(keys[-1], []).append(row)
     made: list[_Row] = []
@@ -189,6 +193,30 @@ def _begins(family: VertexFamily, axis: int, free: FreeAxis) -> Ints | None:
     return begin
 
 
+def _lone_begin(family: VertexFamily, axis: int, free: FreeAxis) -> Ints | None:
+    """`_begins` of a single part, in plain numbers."""
+    inputs = free.slide[0] if free.slide else ()
+    begin: int | None = None
+    for name, window_axis in free.axes.items():
+        if name in inputs:
+            continue
+        access = family.fields[name]
+        stride = access.strides[window_axis]
+        if stride:
+            found, rest = divmod(int(access.offset.tables[axis][0]), stride)
+            if rest or (begin is not None and found != begin):
+                return None
+            begin = found
+    if begin is None:
+        return None
+    for name in inputs:
+        access = family.fields[name]
+        stride = access.strides[free.axes[name]]
+        if stride == 0 or int(access.offset.tables[axis][0]) % stride:
+            return None
+    return np.array([begin], np.int64)
+
+
 def _key(row: _Row, axis: int, choice: int) -> Hashable:
     """What must agree for two rows to be joined: all but their parts along this axis."""
     family, free = row.family, row.free[choice]
@@ -204,7 +232,7 @@ def _key(row: _Row, axis: int, choice: int) -> Hashable:
     inputs, stride, dim = free.slide
     access = family.fields[inputs[0]]
     step = access.strides[free.axes[inputs[0]]]
-    first = int(access.offset.tables[axis][0]) // step - int(row.moves[axis, choice][0]) * stride
+    first = int(access.offset.tables[axis][0]) // step - _part(row, axis, choice) * stride
     parameters = family.codelet.parameters()
     lead = first - parameters["pads"][dim][0]
     rest = tuple(
@@ -214,6 +242,13 @@ def _key(row: _Row, axis: int, choice: int) -> Hashable:
     return (rest, lead, *fields)
 
 
+def _part(row: _Row, axis: int, choice: int) -> int:
+    """Begin of the first part."""
+    begins = row.begins(axis, choice)
+    assert begins is not None
+    return int(begins[0])
+
+
 #: Template parameters that hold a pair for each dimension of the field.
 _BORDERS = {"pads", "counted"}
 
@@ -221,7 +256,7 @@ _BORDERS = {"pads", "counted"}
 def _join(rows: list[_Row], axis: int, choice: int) -> list[_Row]:
     """Join rows that together cover an interval without overlap; else leave them alone."""
     free = rows[0].free[choice]
-    begins = [row.moves[axis, choice] for row in rows]
+    begins = [found for row in rows if (found := row.begins(axis, choice)) is not None]
     begin = np.concatenate(begins)
     size = np.repeat([row.size(free) for row in rows], [len(b) for b in begins])
     order = np.argsort(begin, kind="stable")
