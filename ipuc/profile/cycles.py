@@ -8,7 +8,7 @@ planners use it: bytes received / 4, twice as fast for what both tiles of a pair
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,23 +63,38 @@ class Superstep:
         return int(self.compute.max(initial=0)) + self.exchange + self.sync
 
 
-def supersteps(
+def step_costs(
     program: Program, progress: Callable[[int, int], None] | None = None
-) -> list[Superstep]:
-    """Cost every superstep of a program, in the order in which they run.
+) -> dict[int, list[Superstep]]:
+    """Cost every step that computes or copies, once: its supersteps by the `id` of the step.
 
-    A compute set that runs several times is costed once. The branches of an If count as if both
-    ran; host streams cost nothing here.
+    A sweep has a superstep for each of its positions, any other step has one.
     """
     known: dict[int, list[Superstep]] = {}
-    found: list[Superstep] = []
-    order = list(_flat(program, program.main, 1))
-    for number, (step, times) in enumerate(order):
+    wanted = [step for step in program.bodies() if isinstance(step, Execute | Sweep | Copy)]
+    for number, step in enumerate(wanted):
         if id(step) not in known:
             known[id(step)] = _cost(program, step)
-        found += [dataclasses.replace(made, times=times) for made in known[id(step)]]
         if progress is not None:
-            progress(number + 1, len(order))
+            progress(number + 1, len(wanted))
+    return known
+
+
+def supersteps(
+    program: Program, costs: Mapping[int, list[Superstep]] | None = None
+) -> list[Superstep]:
+    """List every superstep of a program in the order in which they run.
+
+    The branches of an If count as if both ran; host streams cost nothing here.
+
+    Args:
+        program: it has passed the verifier.
+        costs: what `step_costs` found, if that is known already.
+    """
+    known = step_costs(program) if costs is None else costs
+    found: list[Superstep] = []
+    for step, times in _flat(program, program.main, 1):
+        found += [dataclasses.replace(made, times=times) for made in known[id(step)]]
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipuc import zoo
@@ -64,6 +64,7 @@ def test_which_vertices_take_one_worker(digits: Path) -> None:
     assert {w for name, w in by_name.items() if name != "ConvPartialnx1"} == {"one"}
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(1, 40), st.lists(st.integers(0, 3), min_size=1, max_size=15)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipuc import zoo
@@ -127,6 +127,7 @@ def traffic_of(variable: Variable, found: list[tuple[int, int, int]]) -> Traffic
     return of_variable(variable, columns[:, 0], columns[:, 1], columns[:, 2], 4)
 
 
+@settings(deadline=None)
 @given(wishes())
 def test_traffic_against_sets(case: tuple[Variable, list[tuple[int, int, int]]]) -> None:
     variable, found = case
@@ -143,6 +144,7 @@ def test_traffic_against_sets(case: tuple[Variable, list[tuple[int, int, int]]])
     assert traffic.paired.tolist() == [both[0], both[0], both[1], both[1]]
 
 
+@settings(deadline=None)
 @given(wishes())
 def test_bytes_sent_are_bytes_received(case: tuple[Variable, list[tuple[int, int, int]]]) -> None:
     variable, found = case

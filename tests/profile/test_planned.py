@@ -17,9 +17,7 @@ from ipuc.profile.cycles import supersteps
 from ipuc.target import CATALOGUE
 
 
-def model(
-    op: str, x: tuple[int, ...], weights: tuple[int, ...], **attributes: Any
-) -> ModelProto:
+def model(op: str, x: tuple[int, ...], weights: tuple[int, ...], **attributes: Any) -> ModelProto:
     """One Relu, then the layer: its input lies where the Relu made it."""
     made = numpy_helper.from_array(np.zeros(weights, np.float32), "w")
     nodes = [
