@@ -154,6 +154,19 @@ def row_time(rows: Number, width: Number, workers: int, cost: Any) -> tuple[Any,
     return time.max(axis=0), time.min(axis=0)
 
 
+def matrix_units(target: Target, itemsize: int, *, half_sums: bool) -> int:
+    """Output channels that the matrix unit makes at once.
+
+    Args:
+        target: the machine.
+        itemsize: bytes of an element of the operands.
+        half_sums: partial sums are halves.
+    """
+    if itemsize >= 4:
+        return target.conv_units_float32
+    return target.conv_units_float16 if half_sums else target.conv_units_mixed
+
+
 def horizontal_mac_cycles(
     workers: int, rows: Number, width: Number, depth: Number, itemsize: int
 ) -> Any:
@@ -176,9 +189,15 @@ def horizontal_mac_cycles(
 
 
 def matrix_unit_cycles(
-    target: Target, field: Number, outs: Number, depth: Number, itemsize: int
+    target: Target,
+    field: Number,
+    outs: Number,
+    depth: Number,
+    itemsize: int,
+    *,
+    half_sums: bool = False,
 ) -> Any:
-    """Tile cycles of [field, depth] by [depth, outs] on the matrix unit, float32 partial sums.
+    """Tile cycles of [field, depth] by [depth, outs] on the matrix unit.
 
     The weights are loaded once for each group of channels; the field streams through them.
 
@@ -186,7 +205,8 @@ def matrix_unit_cycles(
     """
     workers = target.worker_contexts
     wide = itemsize >= 4
-    units = target.conv_units_float32 if wide else target.conv_units_mixed
+    units = matrix_units(target, itemsize, half_sums=half_sums)
+    narrow = half_sums and units < 16  # sums of halves, and no more units for them
     in_groups, out_groups = ceil_div(depth, 8 if wide else 16), ceil_div(outs, units)
     load = units * 32 // target.coefficient_load_bytes_per_cycle
 
@@ -194,8 +214,8 @@ def matrix_unit_cycles(
         def cost(n: Any) -> Any:
             n = np.asarray(n)
             some = np.select([n == 0, n == 1, n == 2], first[:3], first[3] + rest * (n - 3))
-            more = 8 if units == 16 else 4
-            return some + np.where((n > 0) & zeroing & wide, 2 + more * n, 0)
+            more = 2 if narrow else 8 if units == 16 else 4
+            return some + np.where((n > 0) & zeroing & (wide or narrow), 2 + more * n, 0)
 
         # a worker that has no output still looks at its empty work list
         slow, quick = row_time(1, field, workers, cost)
@@ -206,6 +226,9 @@ def matrix_unit_cycles(
     if wide:
         zeroing = passing([24, 47, 46, 46], 8, 0, zeroing=True)
         adding = passing([24, 47, 46, 46], 8, 0, zeroing=False)
+    elif narrow:
+        zeroing = passing([24, 39, 40, 41], 4, 0, zeroing=True)
+        adding = passing([24, 39, 40, 41], 4, 0, zeroing=False)
     else:
         zeroing = passing([21, 32, 41, 37], 4, 7, zeroing=True)
         adding = passing([22, 33, 42, 38], 4, 7, zeroing=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import as_cycles, grouped_product, row_time
+from ipuc.codelets.amp import as_cycles, grouped_product, matrix_units, row_time
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -24,6 +24,7 @@ from ipuc.codelets.define import (
     elements,
     joined_pads,
 )
+from ipuc.codelets.half_sums import accumulate, groups
 from ipuc.target import Target
 from ipuc.types import Shape
 
@@ -43,6 +44,8 @@ class ConvPartial(Codelet):
         stride: per field dimension.
         dilation: of the kernel, per field dimension.
         pads: zeros before and after the window, per field dimension.
+        partials: element type of the sums. Where they are halves the matrix unit adds to them for
+            each group of 16 input channels and each kernel position, and rounds each time.
 
     Source: PopLibs poplin PerformanceEstimation.hpp (AMP nx1; one kernel row fused when the input
     group fills the unit).
@@ -51,31 +54,66 @@ class ConvPartial(Codelet):
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
+    partials: str = "float32"
 
     name: ClassVar[str] = "ConvPartialnx1"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("weights"), Out("out"))
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """Gather each kernel position's inputs into columns, then multiply by the weights."""
-        axes, dims = batch.axes, len(self.stride)
+        axes = batch.axes
         x, weights = operands["x"], operands["weights"]
         x = x[tuple(slice(0, 1) if x.strides[a] == 0 else slice(None) for a in range(axes))]
         columns = self._columns(x, batch.windows["out"][3:], batch.windows["weights"][3:])
-        # columns: [*grid, batch, group, in channels, *out, *kernel]
+        keep = tuple(slice(0, 1) if weights.strides[a] == 0 else slice(None) for a in range(axes))
+        weights = weights[keep]
+        if self.partials == "float16":
+            products = (
+                self._product(batch, columns[there], weights[here], None)
+                for there, here in self._accumulations(axes, weights)
+            )
+            return {"out": accumulate(batch, "out", products)}
+        return {"out": self._product(batch, columns, weights, batch.into.get("out"))}
+
+    def _accumulations(
+        self, axes: int, weights: Array
+    ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """What the matrix unit adds at once, in its order: places in the columns and weights."""
+        whole = slice(None)
+        lead, field = (whole,) * (axes + 2), (whole,) * len(self.stride)
+        for ins in groups(weights.shape[axes + 2]):
+            for at in np.ndindex(*weights.shape[axes + 3 :]):
+                position = tuple(slice(k, k + 1) for k in at)
+                yield (*lead, ins, *field, *position), (*lead, ins, *position)
+
+    def _product(self, batch: Batch, columns: Array, weights: Array, into: Array | None) -> Array:
+        """Multiply weights by columns.
+
+        Args:
+            batch: the call.
+            columns: [*grid, batch, group, in channels, *out, *kernel].
+            weights: [*grid, group, out channels, in channels, *kernel].
+            into: see `Batch.into`.
+
+        Returns:
+            [*grid, batch, group, out channels, *out]; `into` itself if that was filled.
+        """
+        axes, dims = batch.axes, len(self.stride)
         lead = list(range(axes))
         b, g, ci = axes, axes + 1, axes + 2
         out_axes = list(range(axes + 3, axes + 3 + dims))
         kernel_axes = list(range(axes + 3 + dims, axes + 3 + 2 * dims))
-        depth = x.shape[ci] * math.prod(columns.shape[a] for a in kernel_axes)
+        depth = columns.shape[ci] * math.prod(columns.shape[a] for a in kernel_axes)
         right = columns.transpose(*lead, g, ci, *kernel_axes, b, *out_axes)
         right = right.reshape(
-            *x.shape[:axes], x.shape[g], depth, x.shape[b], *batch.windows["out"][3:]
+            *columns.shape[:axes],
+            columns.shape[g],
+            depth,
+            columns.shape[b],
+            *batch.windows["out"][3:],
         )
-        keep = tuple(slice(0, 1) if weights.strides[a] == 0 else slice(None) for a in range(axes))
-        left = weights[keep]
-        left = left.reshape(*left.shape[: axes + 2], depth)
-        grid = (*batch.grid, x.shape[g])
-        into = batch.into.get("out")
+        left = weights.reshape(*weights.shape[: axes + 2], depth)
+        grid = (*batch.grid, columns.shape[g])
         place = None
         if into is not None:
             place = into.transpose(*lead, axes + 1, axes + 2, axes, *range(axes + 3, into.ndim))
@@ -83,10 +121,9 @@ class ConvPartial(Codelet):
             left, right, grid, left_rows=1, right_columns=1 + dims, into=place
         )
         if product is place and into is not None:
-            return {"out": into}
+            return into
         # [*grid, group, out channels, batch, *out] -> [*grid, batch, group, out channels, *out]
-        out = product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
-        return {"out": out}
+        return product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
 
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """Images, groups, output channels, and outputs along each field dimension."""
@@ -132,7 +169,8 @@ class ConvPartial(Codelet):
         ins, *kernel = windows["weights"][2:]
         workers = target.worker_contexts
         full = INPUT_GROUP[4 if itemsize >= 4 else 2]
-        units = target.conv_units_float32 if itemsize >= 4 else target.conv_units_mixed
+        half_sums = self.partials == "float16"
+        units = matrix_units(target, itemsize, half_sums=half_sums)
         in_group = _in_group(ins, full)
         fused = full // in_group
         in_groups, out_groups = ceil_div(ins, in_group), ceil_div(outs, units)
@@ -140,7 +178,7 @@ class ConvPartial(Codelet):
         extra = np.select([fused == 1, fused == 2, fused == 4], [15, 46, 60], 20 * fused)
         rows = batch * elements(tuple(field[:-1]))
         slow, quick = row_time(rows, field[-1], workers, _row_cost(itemsize))
-        slow, quick = slow + 17, quick + 17
+        slow, quick = slow + 17 + half_sums, quick + 17 + half_sums
         position = np.maximum(workers * slow, workers * quick + 9)
         outer, inner_kernel = ceil_div(kernel[0], fused), elements(tuple(kernel[1:]))
         if len(kernel) == 1:
@@ -151,7 +189,7 @@ class ConvPartial(Codelet):
         zero = workers * out_groups * groups * (ceil_div(ceil_div(outputs * units, workers), 2) + 5)
         total = (
             109
-            + 18 * workers
+            + (19 if itemsize < 4 and half_sums else 18) * workers
             + groups * (17 * out_groups + 6 * (out_groups - 1) + 1)
             + 6 * (groups - 1)
             + 1
@@ -172,7 +210,9 @@ class ConvPartial(Codelet):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """A plain block, a strided and dilated one at two borders, and a 1-D one of halves."""
+        """A plain block, a strided and dilated one at two borders, 1-D ones of halves."""
+        line = {"x": (1, 1, 4, 5), "weights": (1, 2, 4, 3), "out": (1, 1, 2, 3)}
+        longer = {"x": (1, 1, 40, 12), "weights": (1, 2, 40, 3), "out": (1, 1, 2, 10)}
         return (
             Example(
                 cls((1, 1), (1, 1), ((0, 0), (0, 0))),
@@ -186,9 +226,15 @@ class ConvPartial(Codelet):
             ),
             Example(
                 cls((1,), (1,), ((0, 0),)),
-                {"x": (1, 1, 4, 5), "weights": (1, 2, 4, 3), "out": (1, 1, 2, 3)},
+                line,
                 {"x": "float16", "weights": "float16"},
-                larger={"x": (1, 1, 40, 12), "weights": (1, 2, 40, 3), "out": (1, 1, 2, 10)},
+                larger=longer,
+            ),
+            Example(
+                cls((1,), (1,), ((0, 0),), "float16"),
+                line,
+                dict.fromkeys(line, "float16"),
+                larger=longer,
             ),
         )
 

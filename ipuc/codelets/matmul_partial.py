@@ -27,6 +27,7 @@ from ipuc.codelets.define import (
     Out,
     elements,
 )
+from ipuc.codelets.half_sums import accumulate, groups
 from ipuc.target import Target
 from ipuc.types import Shape
 
@@ -40,11 +41,14 @@ class MatMulPartial(Codelet):
     Attributes:
         method: "mac" multiplies rows by columns with the vector unit (HorizontalMac); "amp" uses
             the matrix unit, with the larger of m and n as its field (ConvPartial1x1).
+        partials: element type of the sums. The matrix unit adds to sums in halves after every 16
+            products and rounds each time; the vector unit has float32 accumulators.
 
     Source: PopLibs poplin PerformanceEstimation.hpp (a matrix product is a 1x1 convolution).
     """
 
     method: str
+    partials: str = "float32"
 
     name: ClassVar[str] = "MatMulPartial"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("a"), In("b"), Out("out"))
@@ -54,6 +58,12 @@ class MatMulPartial(Codelet):
         inner = len(batch.windows["out"]) - 2
         a, b = operands["a"], operands["b"]
         grid = (*batch.grid, *batch.windows["out"][:inner])
+        if self.method == "amp" and self.partials == "float16":
+            products = (
+                grouped_product(a[..., k], b[..., k, :], grid, left_rows=1, right_columns=1)
+                for k in groups(a.shape[-1])
+            )
+            return {"out": accumulate(batch, "out", products)}
         into = batch.into.get("out")
         return {"out": grouped_product(a, b, grid, left_rows=1, right_columns=1, into=into)}
 
@@ -77,7 +87,11 @@ class MatMulPartial(Codelet):
         if self.method == "mac":
             one = horizontal_mac_cycles(target.worker_contexts, m, n, k, itemsize)
         else:
-            either = (matrix_unit_cycles(target, *mn, k, itemsize) for mn in ((m, n), (n, m)))
+            halves = self.partials == "float16"
+            either = (
+                matrix_unit_cycles(target, *mn, k, itemsize, half_sums=halves)
+                for mn in ((m, n), (n, m))
+            )
             one = np.minimum(*either)
         return as_cycles(one * repeats)
 
@@ -87,9 +101,13 @@ class MatMulPartial(Codelet):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """Either method on one product, and on a batch of them."""
-        return tuple(
-            Example(cls(method), {"a": (*lead, 2, 5), "b": (*lead, 5, 3), "out": (*lead, 2, 3)})
-            for method in ("mac", "amp")
-            for lead in ((), (2,))
+        """Either method on one product, and on a batch of them, and sums in halves."""
+        halves = dict.fromkeys(("a", "b", "out"), "float16")
+        return (
+            *(
+                Example(cls(method), {"a": (*lead, 2, 5), "b": (*lead, 5, 3), "out": (*lead, 2, 3)})
+                for method in ("mac", "amp")
+                for lead in ((), (2,))
+            ),
+            Example(cls("amp", "float16"), {"a": (2, 40), "b": (40, 3), "out": (2, 3)}, halves),
         )

@@ -29,8 +29,15 @@ from ipuc.types import Shape
 class ReduceAdd(Codelet):
     """out = the sum of D partials. partials: [D, *window], a list of D vectors; out: [*window].
 
-    Source: lowering.md 2.7 (multi input, float32 partials).
+    Halves are added in float32 too, and rounded when the sum is stored.
+
+    Attributes:
+        partials: element type of the partials.
+
+    Source: PopLibs poplin PerformanceEstimation.hpp (ReduceAdd, multi input).
     """
+
+    partials: str = "float32"
 
     name: ClassVar[str] = "ReduceAdd"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("partials", list_axes=1), Out("out"))
@@ -47,26 +54,34 @@ class ReduceAdd(Codelet):
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
-        """Cycles of one vertex; `itemsize` is the output's, partials are float32.
+        """Cycles of one vertex; `itemsize` is the output's.
 
-        Outputs are added four at a time, the odd ones two and one at a time; those loops are dealt
-        to the workers in turn.
+        Outputs are added four at a time (eight of halves), the odd ones by smaller powers of two;
+        those loops are dealt to the workers in turn.
         """
         workers = target.worker_contexts
         depth = windows["partials"][0]
         outputs = np.asarray(elements(windows["out"]))
-        odd = outputs % 4
-        loops = outputs // 4 + np.select([odd == 0, odd == 3], [0, 2], 1)
+        halves = self.partials == "float16"
+        at_once = 8 if halves else 4
+        odd = outputs % at_once
+        loops = outputs // at_once + (odd & 1) + (odd >> 1 & 1) + (odd >> 2)
         each, left = loops // workers, loops % workers > 0
-        start = 32 + np.where(left & (odd > 0), 2 * depth + 13, 0)
+        start = 32 + np.where(left & (odd > 0), 2 * depth + (11 if halves else 13), 0)
         rounds = each + (left & (odd == 0))
-        store = 7 if itemsize >= 4 else 6
+        store = (7 if itemsize >= 4 else 6) + (2 if halves else 0)
         return as_cycles(workers * (start + rounds * (3 * depth + store)))
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """Three partial blocks, and one partial alone."""
+        """Three partial blocks, one partial alone, and partials of halves."""
         return (
             Example(cls(), {"partials": (3, 2, 5), "out": (2, 5)}),
             Example(cls(), {"partials": (1, 4), "out": (4,)}),
+            Example(
+                cls("float16"),
+                {"partials": (3, 7), "out": (7,)},
+                {"partials": "float16", "out": "float16"},
+                larger={"partials": (9, 80), "out": (80,)},
+            ),
         )

@@ -63,6 +63,10 @@ class Context:
         """
         return self.format.dtype(self.graph.types[value].dtype, where or value)
 
+    def partials(self, itemsize: int) -> str:
+        """The type of partial sums of floating point elements of a size, in this layer."""
+        return self.format.partials if itemsize == 2 else "float32"
+
     def tensor(self, value: str) -> Tensor:
         """A graph value in the format of the layer being lowered.
 

@@ -206,6 +206,7 @@ def _add_family(
             tuple(s.stride for s in slides),
             tuple(s.dilation for s in slides),
             tuple(f.pads for f in field),
+            families.ctx.partials(families.x.itemsize),
         ),
         separable(0, *tiles),
         x=Access(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ipuc.codelets.conv_partial import ConvPartial
+from ipuc.codelets.conv_partial import INPUT_GROUP, ConvPartial
 from ipuc.errors import TooLarge
 from ipuc.planner.context import Context
 from ipuc.planner.conv_families import (
@@ -29,8 +29,6 @@ from ipuc.planner.worst import dearest, fullest, part_sizes
 from ipuc.program.tensor import Tensor, coalesce
 from ipuc.types import Ints
 
-#: Input channels that stay together: what the matrix unit takes at once.
-IN_GRAIN = 8
 #: The rows of a convolution that has none.
 _ONE_ROW = Slide(1, 1, 1)
 #: `fine` keeps a partial sum for each of its vertices; more elements than this are refused.
@@ -71,7 +69,8 @@ def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) ->
             where=name,
             fix="use --granularity worker, or a smaller model",
         )
-    sums = builder.variable(f"{name} partials", "float32", (depth, out.size)) if depth > 1 else out
+    partials = ctx.partials(x.itemsize)
+    sums = builder.variable(f"{name} partials", partials, (depth, out.size)) if depth > 1 else out
     with builder.compute_set(name) as compute_set:
         add_families(ConvFamilies(ctx, compute_set, conv, splits, x, weights, sums))
     if depth > 1:
@@ -93,7 +92,7 @@ def _one_row(conv: Conv, x: Tensor) -> tuple[Conv, Tensor]:
 
 
 def _plan(ctx: Context, conv: Conv, itemsize: int) -> ConvSplits:
-    key = ("conv", conv, itemsize, ctx.granularity == "worker")
+    key = ("conv", conv, itemsize, ctx.partials(itemsize), ctx.granularity == "worker")
     if key not in ctx.plans:
         if ctx.granularity == "worker" and conv.groups == 1 and len(conv.slides) <= 2:
             ctx.plans[key] = _plan_2017(ctx, conv)
@@ -116,7 +115,7 @@ def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
 def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:
     """Enumerate splits as columns and take the cheapest; source: lowering.md 1.5, 1.6 and 6."""
     target = ctx.target
-    in_grain = min(conv.ins, IN_GRAIN)
+    in_grain = min(conv.ins, INPUT_GROUP[itemsize])
     fields = [(s.out, 1) for s in conv.slides]
     axes = [(conv.groups, 1), (conv.ins, in_grain), (conv.batch, 1), *fields]
     axes.append((conv.outs, OUT_GROUP))
@@ -140,7 +139,12 @@ def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict
         "weight exchange": exchange_cycles(np.where(users > 1, held * itemsize, 0), rate),
         "compute": _compute(ctx, conv, sizes, itemsize),
         **partials_costs(
-            target, table[:, 1], total_outputs, products([batch, group, outs, *field]), itemsize
+            target,
+            table[:, 1],
+            total_outputs,
+            products([batch, group, outs, *field]),
+            itemsize,
+            ctx.partials(itemsize),
         ),
     }
     work = products(sizes) * math.prod(s.kernel for s in conv.slides) / conv.macs
@@ -164,6 +168,7 @@ def _compute(ctx: Context, conv: Conv, sizes: Sequence[Any], itemsize: int) -> A
         tuple(s.stride for s in conv.slides),
         tuple(s.dilation for s in conv.slides),
         ((0, 0),) * len(conv.slides),
+        ctx.partials(itemsize),
     )
     windows = {
         "x": (batch, group, ins, *(s.reach(n) for s, n in zip(conv.slides, field, strict=True))),

@@ -17,7 +17,8 @@ class Format:
     Attributes:
         name: what the option calls it.
         data: element type of what ONNX calls float32.
-        partials: element type of partial sums of halves.
+        partials: element type of the partial sums of a convolution or matrix product of halves.
+            Reductions add in float32 whatever it is, as PopLibs' do (popops/reduction).
     """
 
     name: str
@@ -32,10 +33,6 @@ class Format:
         """
         device = device_dtype(dtype, where)
         return self.data if device == "float32" else device
-
-    def sums(self, data: str) -> str:
-        """The type of partial sums of elements of a type."""
-        return self.partials if data == "float16" else data
 
 
 #: float32 leaves a model's types as they are, so that a float16 model stays one.

@@ -53,7 +53,9 @@ def multiply(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
         depth_parts = -(-extents[-1] // FINE_ELEMENTS)
     partials = out
     if depth_parts > 1:
-        partials = builder.variable(f"{name} partials", "float32", (depth_parts, out.size))
+        partials = builder.variable(
+            f"{name} partials", ctx.partials(a.itemsize), (depth_parts, out.size)
+        )
     _vertices(ctx, (a, b, partials), extents, parts, depth_parts, method, name)
     if depth_parts > 1:
         each = 1 if ctx.granularity == "worker" else None
@@ -108,7 +110,9 @@ def _vertices(
             tile = portion.numbers(numbering)
             if ctx.granularity == "fine":
                 tile = _fine_tiles(portion, extents, parts, numbering)
-            compute_set.add(MatMulPartial(method), tile, **fields)
+            compute_set.add(
+                MatMulPartial(method, ctx.partials(tensors[0].itemsize)), tile, **fields
+            )
 
 
 def _numbering(parts: list[int]) -> list[int]:
@@ -170,7 +174,8 @@ def _plan(
     ctx: Context, extents: Shape, itemsize: int, *, weights: bool = False
 ) -> tuple[list[int], str]:
     """Splits and method; `weights`: the right operand is constant and lies where it is used."""
-    key = ("product", extents, itemsize, ctx.granularity == "worker", weights)
+    worker = ctx.granularity == "worker"
+    key = ("product", extents, itemsize, ctx.partials(itemsize), worker, weights)
     if key not in ctx.plans:
         if ctx.granularity == "worker":
             ctx.plans[key] = _plan_2017(ctx, extents)
@@ -219,7 +224,9 @@ def _cheapest(
     common = {
         "left exchange": exchange_cycles(left * itemsize, rate * pair),
         "right exchange": exchange_cycles(np.where(moves, right * itemsize, 0), rate),
-        **partials_costs(target, depth, math.prod(extents[:-1]), made, itemsize),
+        **partials_costs(
+            target, depth, math.prod(extents[:-1]), made, itemsize, ctx.partials(itemsize)
+        ),
     }
     costs = {name: np.concatenate([cost] * len(METHODS)) for name, cost in common.items()}
     costs["compute"] = np.concatenate([_compute(ctx, x, block, itemsize) for x in METHODS])
@@ -244,7 +251,8 @@ def _compute(ctx: Context, method: str, block: Sequence[Any], itemsize: int) -> 
     """Cycles of a tile, for columns of [*batch, rows, columns, depth]."""
     *batch, m, n, k = block
     windows = {"a": (*batch, m, k), "b": (*batch, k, n), "out": (*batch, m, n)}
-    return np.asarray(MatMulPartial(method).cycles(ctx.target, windows, itemsize))
+    codelet = MatMulPartial(method, ctx.partials(itemsize))
+    return np.asarray(codelet.cycles(ctx.target, windows, itemsize))
 
 
 def _stride(axis: tuple[tuple[int, int], ...]) -> int:

@@ -165,7 +165,7 @@ def _split(
 def add_partials(
     ctx: Context, partials: Tensor, out: Tensor, name: str, *, each: int | None = None
 ) -> None:
-    """Add a [D, n] variable of float32 partials along D into the whole variable `out`.
+    """Add a [D, n] variable of partials along D into the whole variable `out`.
 
     The outputs are spread over all tiles in order; each tile fetches its D pieces.
 
@@ -186,7 +186,7 @@ def add_partials(
         for portion in _output_portions(ctx, size, parts, grain, each):
             tables = [axis.begin for axis in portion.axes]
             compute_set.add(
-                ReduceAdd(),
+                ReduceAdd(partials.dtype),
                 portion.numbers([1]),
                 partials=ctx.builder.field(partials, tables, (depth, *portion.shape), (size, 1)),
                 out=ctx.builder.field(out, tables, portion.shape, (1,)),
@@ -194,7 +194,7 @@ def add_partials(
 
 
 def partials_costs(
-    target: Target, depth: Ints, outputs: int, made: Any, itemsize: int
+    target: Target, depth: Ints, outputs: int, made: Any, itemsize: int, partials: str = "float32"
 ) -> dict[str, Any]:
     """Cycles of `add_partials` for columns of depths, none where there is one partial.
 
@@ -203,16 +203,18 @@ def partials_costs(
         depth: partials of each output.
         outputs: elements of the sum.
         made: partials that the fullest tile has made, and sends: a column.
-        itemsize: of the sum; partials are float32.
+        itemsize: of the sum.
+        partials: their element type.
     """
-    grain = target.vector_width(4)
+    size = np.dtype(partials).itemsize
+    grain = target.vector_width(size)
     shares = part_sizes(outputs, min(target.tiles, -(-outputs // grain)), grain)
     reduced = [
-        ReduceAdd().cycles(target, {"partials": (depth, share), "out": (share,)}, itemsize)
+        ReduceAdd(partials).cycles(target, {"partials": (depth, share), "out": (share,)}, itemsize)
         for share in {int(n) for n in shares}
     ]
     fullest = np.maximum(depth * int(shares.max()), made)
-    exchanged = exchange_cycles(fullest * 4, target.exchange_bytes_per_cycle)
+    exchanged = exchange_cycles(fullest * size, target.exchange_bytes_per_cycle)
     return {
         "partials exchange": np.where(depth > 1, exchanged, 0),
         "reduce": np.where(depth > 1, np.max(reduced, axis=0), 0),
