@@ -24,6 +24,9 @@ Array = NDArray[Any]
 #: Classes listed, and rows of a batch for which they are listed.
 _TOP, _ROWS = 5, 4
 
+#: A longer seed is refused: Python reads no number of over 4300 digits.
+_SEED_DIGITS = 100
+
 #: Outputs of at most this many elements are printed whole.
 _FEW = 8
 
@@ -141,7 +144,7 @@ def _read_one(
     """Read the value of one input."""
     if _is_random(what):
         seed = what.removeprefix("random:")
-        if not (seed.isascii() and seed.isdigit()):
+        if not (seed.isascii() and seed.isdigit() and len(seed) <= _SEED_DIGITS):
             raise OptionError(
                 f'"{what}" has no seed', where=f'input "{name}"', fix="write random:0"
             )

@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,10 @@ from ipuc.errors import OptionError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BYTES = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+_BYTES = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmgt]?)b?", re.IGNORECASE)
+_MOST_BYTES = 1 << 63
+#: A dimension of more digits than this is a slip of the keyboard.
+_DIGITS = 18
 
 DEFAULT_TARGET = "gc200"
 DEFAULT_GRANULARITY = "tile"
@@ -30,10 +34,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, text: str) -> int:
         click.BadParameter: it is written otherwise.
     """
     match = _BYTES.fullmatch(text.strip())
-    if match and not match[2] and match[1].isdigit():
-        count = int(match[1])
-    else:
-        count = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    # As a float, 9007199254740993 would change and 1e999 would not become a whole number.
+    asked = Decimal(match[1]) * _UNITS[match[2].lower()] if match else Decimal(0)
+    count = int(asked) if asked < _MOST_BYTES else 0
     if count < 1:
         raise click.BadParameter(
             f'"{text}" is no number of bytes; write 4000000000, 4e9 or 4GB', ctx, param
@@ -190,13 +193,18 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     # A name may hold an equals sign, numbers cannot.
     name, equals, dims = text.rpartition("=")
     parts = [] if dims.strip() == "scalar" else re.split(r"[x,]", dims.strip())
-    if not equals or not all(part.strip().isdigit() for part in parts):
+    if not equals or not all(_is_dimension(part.strip()) for part in parts):
         raise OptionError(
             f'"{text}" is no shape',
             where="--shape",
             fix=f"write --shape {name or 'NAME'}=1x3x224x224",
         )
     return name, tuple(int(part) for part in parts)
+
+
+def _is_dimension(text: str) -> bool:
+    # isdigit alone takes digits of every script, and superscripts too, which int does not.
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def split_assignment(text: str, flag: str, form: str) -> tuple[str, str]:

@@ -106,6 +106,7 @@ def test_wrong_inputs_are_named(ipuc: Run, program: Path) -> None:
     cases = {
         "y=random:0": 'no input "y"',
         "random:x": "has no seed",
+        "random:" + "9" * 5000: "has no seed",
         "none.npy": "there is no such file",
     }
     for text, words in cases.items():

@@ -60,6 +60,10 @@ def test_every_command_has_a_help_with_examples(ipuc: Run, name: str) -> None:
         ["compile"],
         ["compile", "x.onnx", "--granularity", "huge"],
         ["compile", "x.onnx", "--max-bytes", "many"],
+        ["compile", "x.onnx", "--max-bytes", "1e999"],
+        ["compile", "x.onnx", "--max-bytes", "1e99"],
+        ["compile", "x.onnx", "--max-bytes", "9" * 5000],
+        ["compile", "x.onnx", "--max-bytes", "0.5"],
         ["render", "--size", "3"],
         ["--nonsense"],
     ],
@@ -185,6 +189,6 @@ def test_shapes() -> None:
     assert parse_shape("a=b=1,3") == ("a=b", (1, 3))
     assert parse_shape("x=7") == ("x", (7,))
     assert parse_shape("x=scalar") == ("x", ())
-    for text in ("x", "x=", "x=1x", "x=-1", "1x3", "x=1.5"):
+    for text in ("x", "x=", "x=1x", "x=-1", "1x3", "x=1.5", "x=1x²", "x=٣", "x=" + "9" * 5000):
         with pytest.raises(OptionError, match="is no shape"):
             parse_shape(text)
