@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
+
 from ipuc.codelets.clamp import Clamp
 from ipuc.graph.ir import Node
 from ipuc.ops.binary import binary
@@ -13,6 +15,7 @@ from ipuc.ops.unary import unary
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.program.tensor import Tensor
+from ipuc.types import device_dtype, to_device
 
 Bound = float | Tensor | None
 
@@ -49,7 +52,8 @@ class Clip(Op):
 
 
 def _bound(ctx: Context, node: Node, position: int, attribute: str) -> Bound:
-    """A bound as a number, as a tensor, or None; an infinite one is no bound."""
+    """A bound as a number, as a tensor, or None; one that tiles cannot pass is no bound."""
+    low = attribute == "min"
     if node.opset < 11:
         given = node.attributes.get(attribute)
     elif position < len(node.inputs) and node.inputs[position]:
@@ -58,9 +62,14 @@ def _bound(ctx: Context, node: Node, position: int, attribute: str) -> Bound:
         if known is None:
             return ctx.tensor(name)
         given = known.item()
+        if known.dtype.kind in "iu":
+            limits = np.iinfo(device_dtype(known.dtype.name))
+            if given <= limits.min if low else given >= limits.max:
+                return None  # the least or greatest int64 is how exporters write "no bound"
+            to_device(known, node.where())
     else:
         return None
-    endless = -math.inf if attribute == "min" else math.inf
+    endless = -math.inf if low else math.inf
     return None if given is None or given == endless else float(given)
 
 

@@ -13,7 +13,7 @@ from ipuc.ops.shaping import integers
 from ipuc.planner.context import Context
 from ipuc.planner.views import take
 from ipuc.program.tensor import Tensor, concat, fill
-from ipuc.types import Shape
+from ipuc.types import Shape, to_device
 
 
 class Pad(Op):
@@ -56,7 +56,7 @@ def _constant(ctx: Context, node: Node, dtype: str) -> Callable[[Shape], Tensor]
         if known is None:
             given = ctx.builder.reshape(ctx.tensor(name), ())
             return given.expand
-        value = float(known.reshape(()))
+        value = float(to_device(known, node.where()).reshape(()))
     else:
         value = float(node.attributes.get("value", 0.0))
     return lambda shape: fill(value, shape, dtype)

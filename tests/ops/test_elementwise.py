@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FEW, SOME, Array, Shape, array, broadcast, granularities, seeds, targets
 
+from ipuc.errors import ValueRangeError
+
 FLOATS = ("float32", "float16")
 WHOLE = ("int32", "int64", "int8", "uint8")
 #: Operator -> element types it takes.
@@ -174,6 +176,23 @@ def test_clip(dtype: str, low: str | None, high: str | None, seed: int) -> None:
     constants = [1 + i for i, kind in enumerate((low, high)) if kind != "data"]
     constants = [i for i in constants if bounds[i - 1] is not None]
     check_node("Clip", [x, *bounds], constants=constants)
+
+
+def test_clip_at_the_ends_of_int64_is_no_bound() -> None:
+    x = array(0, (40,), "int64", -9, 9)
+    ends = np.iinfo(np.int64)
+    bounds = [np.array(ends.min), np.array(ends.max)]
+    check_node("Clip", [x, *bounds], constants=[1, 2])
+    check_node("Clip", [x, np.array(0), bounds[1]], constants=[1, 2])
+
+
+@pytest.mark.parametrize("bounds", [[2**40, None], [None, -(2**40)], [2**40, 2**41]])
+def test_clip_to_what_tiles_cannot_carry_is_refused(bounds: list[int | None]) -> None:
+    x = array(0, (40,), "int64", -9, 9)
+    given = [None if bound is None else np.array(bound) for bound in bounds]
+    constants = [1 + i for i, bound in enumerate(bounds) if bound is not None]
+    with pytest.raises(ValueRangeError, match="does not fit the 32-bit integers"):
+        check_node("Clip", [x, *given], constants=constants)
 
 
 def test_clip_whose_bounds_cross_gives_the_upper_one() -> None:

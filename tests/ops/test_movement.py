@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ipuc.emulator.run import run
 from ipuc.emulator.strict import StrictEmulator
+from ipuc.errors import ValueRangeError
 from ipuc.planner.context import Granularity
 from ipuc.program.program import Program
 
@@ -159,6 +160,12 @@ def test_pad_by_attributes_and_negative_amounts() -> None:
     # NumPy, and so onnx.reference, knows no negative amounts; onnxruntime does.
     pads = ints(-1, 2, 0, -3)
     only_views(check_node("Pad", [x, pads], opset=13, constants=[1], oracle="runtime", **EXACT))
+
+
+def test_pad_by_a_number_that_tiles_cannot_carry_is_refused() -> None:
+    inputs = [numbers((3,), "int64"), ints(1, 1), np.array(2**40)]
+    with pytest.raises(ValueRangeError, match="does not fit the 32-bit integers"):
+        check_node("Pad", inputs, constants=(1, 2))
 
 
 @given(arrays(side=0), st.data())
