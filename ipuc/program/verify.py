@@ -22,6 +22,7 @@ from ipuc.program.steps import (
     Copy,
     Execute,
     If,
+    Repeat,
     StreamIn,
     StreamOut,
     Sweep,
@@ -29,6 +30,7 @@ from ipuc.program.steps import (
 )
 from ipuc.program.tensor import View
 from ipuc.program.variables import Variable
+from ipuc.types import DEVICE_DTYPES
 
 Ids = NDArray[np.int32]
 
@@ -72,6 +74,8 @@ def check_structure(program: Program) -> None:
     for step in program.bodies():
         if isinstance(step, Copy):
             _check_moves(program, step)
+        elif isinstance(step, Repeat) and step.count < 0:
+            raise ProgramError(f"a body is repeated {step.count} times", fix="give 0 or more")
         elif isinstance(step, StreamIn | StreamOut | If):
             _check_host(program, step)
 
@@ -80,6 +84,12 @@ def _check_mapping(variable: Variable, tiles: int) -> None:
     mapping = variable.mapped()
     where = f'variable "{variable.name}"'
     starts = mapping.starts
+    if len(starts) != len(mapping.tiles):
+        raise ProgramError(
+            f"its mapping has {len(starts)} intervals and {len(mapping.tiles)} tiles",
+            where=where,
+            fix="give one tile for each interval",
+        )
     if variable.size and (len(starts) == 0 or starts[0] != 0):
         raise ProgramError(
             "element 0 is on no tile", where=where, fix="let the first interval begin at 0"
@@ -141,6 +151,11 @@ def _check_host(program: Program, step: StreamIn | StreamOut | If) -> None:
         kind = program.inputs.get(step.name)
         if kind is None or not kind.shape == step.shape or kind.size != variable.size:
             raise ProgramError(f"{kind} does not fill {variable.size} elements", where=where)
+        kinds = {DEVICE_DTYPES.get(kind.dtype), variable.dtype}
+        if len(kinds) > 1 and not kinds <= {"float16", "float32"}:  # those the stream converts
+            raise ProgramError(
+                f"{kind.dtype} elements are written onto {variable.dtype}", where=where
+            )
     else:
         where = f'output "{step.name}"'
         kind = program.outputs.get(step.name)
@@ -164,6 +179,14 @@ def _check_moves(program: Program, step: Copy) -> None:
             raise ProgramError(
                 f"{move.source.shape} is copied onto {move.destination.shape}", where=where
             )
+        if move.source is not None:
+            kinds = [program.variables[a.variable].dtype for a in (move.source, move.destination)]
+            if kinds[0] != kinds[1]:
+                raise ProgramError(
+                    f"{kinds[0]} elements are copied onto {kinds[1]}",
+                    where=where,
+                    fix="a copy moves bytes; convert with a Cast vertex",
+                )
 
 
 def _check_copy(program: Program, step: Copy) -> None:

@@ -16,7 +16,7 @@ from ipuc.errors import ProgramError
 from ipuc.program.builder import Builder
 from ipuc.program.family import Access, IndexMap, separable
 from ipuc.program.program import Program
-from ipuc.program.steps import Call, Copy, Execute, Move, Sequence, StreamIn, StreamOut
+from ipuc.program.steps import Call, Copy, Execute, Move, Repeat, Sequence, StreamIn, StreamOut
 from ipuc.program.tensor import Piece, Tensor, View, fill
 from ipuc.program.variables import TileMapping
 from ipuc.program.verify import verify
@@ -179,6 +179,8 @@ def test_explicit_offsets_are_held_to_the_same_rules() -> None:
         ([0, 5, 5], [0, 1, 2], "its mapping is not a list of ascending intervals below 9"),
         ([0, 9], [0, 1], "its mapping is not a list of ascending intervals below 9"),
         ([0, 5], [0, 4], "it is mapped to tile 4 of 4"),
+        ([0, 5], [0], "its mapping has 2 intervals and 1 tiles"),
+        ([0], [0, 1], "its mapping has 1 intervals and 2 tiles"),
         ([0, 5], [-1, 0], "it is mapped to tile -1 of 4"),
     ],
 )
@@ -245,7 +247,25 @@ def test_a_bad_copy(moves: list[Move], what: str) -> None:
     assert caught.value.where == 'copy "bad"'
 
 
+def test_a_copy_moves_bytes_and_converts_nothing() -> None:
+    program = _add()
+    program.variables[0].dtype = "int32"
+    step = Copy("bad", (Move(_point(1, 0, (3, 1)), _point(0, 0, (3, 1))),))
+    program.main = Sequence((step,))
+    assert _fault(program) == ("int32 elements are copied onto float32", 'copy "bad"')
+
+
+def test_a_body_is_repeated_zero_times_or_more() -> None:
+    verify(_with_step(_add(), Repeat(0, Sequence(()))))
+    assert _fault(_with_step(_add(), Repeat(-1, Sequence(()))))[0] == (
+        "a body is repeated -1 times"
+    )
+
+
 def test_bad_streams_and_constants() -> None:
+    program = _add()
+    program.inputs["x"] = TensorType("int32", (9,))
+    assert _fault(program) == ("int32 elements are written onto float32", 'input "x"')
     program = _add()
     program.inputs["z"] = TensorType("float32", (8,))
     assert _fault(_with_step(program, StreamIn("z", 0, (8,))))[0] == (
