@@ -26,6 +26,11 @@ def settle_output(out: Path | None, default: str, source: Path | None = None) ->
         )
     if path.is_dir() or not path.name:
         raise OptionError("this is a folder", where=str(path), fix="give a file name with -o")
+    if path.exists() and not path.is_file():
+        # The result takes the place of what is there, and would do so to a device like /dev/null.
+        raise OptionError(
+            "this is a device or a pipe, no file", where=str(path), fix="give a file name with -o"
+        )
     if not os.access(path.parent, os.W_OK):
         raise OptionError(
             "nothing can be written into this folder",

@@ -17,6 +17,7 @@ from ipuc.cli.options import (
 from ipuc.cli.output import Progress, next_step, print_json, progress, say, shell_word, timed
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import Opened, open_program
+from ipuc.errors import OptionError
 from ipuc.graph.record import from_json
 from ipuc.render.build import scene_of
 from ipuc.render.ops_view import draw_ops
@@ -25,6 +26,11 @@ from ipuc.render.palettes import RAMPS
 from ipuc.render.place import place
 from ipuc.render.provenance import MARK
 from ipuc.version import __version__
+
+#: Suffixes that promise another format than the one that is written.
+_OTHER_PICTURES = frozenset(
+    {".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".svg", ".pdf"}
+)
 
 _HELP = """Draw the vertex graph of a program, or the operators.
 
@@ -87,6 +93,12 @@ def command(
     as_json: bool,
 ) -> None:
     """Draw and say what was drawn."""
+    if out is not None and out.suffix.lower() in _OTHER_PICTURES:
+        raise OptionError(
+            f"pictures are written as PNG, not as {out.suffix[1:].upper()}",
+            where=str(out),
+            fix=f"-o {shell_word(str(out.with_suffix('.png')))}",
+        )
     if out is not None:
         # Found out before minutes of work, and again below, where the default name is known.
         settle_output(out, "graph.png", source=program)

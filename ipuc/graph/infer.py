@@ -224,7 +224,20 @@ def infer_partial(
             fix="check the shapes given with --shape, or the model's exporter",
         ) from error
     found = [_from_proto(result.get(name)) for name in node.outputs if name]
+    if node.op == "Reshape" and not node.domain:
+        _check_reshape(node, types[node.inputs[0]], found[0])
     return _fill_gaps(node, found, types)
+
+
+def _check_reshape(node: Node, data: TensorType, found: PartialType) -> None:
+    """Hold the new shape to the number of elements; ONNX does so only where it has to find a -1."""
+    kind = found.settled()
+    if kind is not None and kind.size != data.size:
+        raise ShapeError(
+            f"the {data.size} elements of {data} cannot become {kind}",
+            where=node.where(),
+            fix="check the shapes given with --shape and --const, or the model's exporter",
+        )
 
 
 def infer(

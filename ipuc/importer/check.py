@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import onnx
 import onnx.inliner
 
-from ipuc.errors import ImportFailure
+from ipuc.errors import ImportFailure, TooLarge
 from ipuc.graph.infer import clean
 from ipuc.graph.proto import schema_of
 from ipuc.importer.read import ModelSource, not_text, opsets
@@ -18,6 +19,10 @@ Supported = Callable[[str, str, int], str | None]
 
 #: Nested functions deeper than this are taken for a loop.
 _DEPTH = 16
+
+#: The most nodes that opening functions may make. Thirty functions of two calls each, a file of
+#: 3 kB, would make a thousand million.
+_MOST_NODES = 200_000
 
 _UNKNOWN_DOMAIN = "unknown.operators"
 
@@ -92,10 +97,12 @@ def inline(source: ModelSource, keep: Collection[tuple[str, str]], supported: Su
 
     Raises:
         ImportFailure: functions call themselves, or cannot be inlined.
+        TooLarge: there would be too many nodes.
     """
     kept = [key for key in keep if any((f.domain, f.name) == key for f in source.proto.functions)]
     try:
         if source.proto.functions:
+            _bound(source)
             if kept:
                 source.proto = onnx.inliner.inline_selected_functions(
                     source.proto, kept, exclude=True
@@ -118,6 +125,42 @@ def inline(source: ModelSource, keep: Collection[tuple[str, str]], supported: Su
             where=source.where(),
             fix="inline them when exporting, or with onnx.inliner.inline_local_functions",
         ) from error
+
+
+def _bound(source: ModelSource) -> None:
+    """Count what opening the model's functions would make, before it is made.
+
+    Functions neither call themselves nor nest too deeply: `check` has refused that.
+
+    Raises:
+        TooLarge: too many nodes.
+    """
+    bodies = {
+        (standard(f.domain), f.name, f.overload): list(_calls(f.node))
+        for f in source.proto.functions
+    }
+
+    @functools.cache
+    def opened(call: tuple[str, str, str]) -> int:
+        return sum(map(opened, bodies[call])) if call in bodies else 1
+
+    count = sum(map(opened, _calls(source.proto.graph.node)))
+    if count > _MOST_NODES:
+        raise TooLarge(
+            f"with its functions opened the model has {count:.4g} nodes; {_MOST_NODES:,} are "
+            "allowed",
+            where=source.where(),
+            fix="export the model with functions that call fewer others",
+        )
+
+
+def _calls(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, str, str]]:
+    """What nodes call, and what the graphs inside them do."""
+    for node in nodes:
+        yield standard(node.domain), node.op_type, node.overload
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _calls(graph.node)
 
 
 def _expandable(model: onnx.ModelProto, supported: Supported) -> list[tuple[str, str]]:

@@ -51,18 +51,35 @@ FOREIGN: dict[str, tuple[str, str]] = {
     ".pb": ("a TensorFlow graph (or a single ONNX tensor)", _TF),
 }
 
+#: Files that ipuc reads, but not as a model -> (what it is, what to do with it).
+_OURS: dict[str, tuple[str, str]] = {
+    ".npy": ("an array of NumPy", "give the model here, and the array to ipuc run --input"),
+    ".npz": ("a file of NumPy arrays", "give the model here, and the arrays to ipuc run --input"),
+    ".ipu": (
+        "a program that ipuc compiled",
+        "name it .ipu, then ipuc run, render and info take it",
+    ),
+}
+
 
 def _suffix_by_content(head: bytes) -> str:
-    """Recognise foreign files that carry another name, by their first bytes."""
+    """Recognise files that carry another name, by their first bytes."""
+    suffix = ""
     if head[4:8] == b"TFL3":
-        return ".tflite"
-    if head.startswith(b"\x89HDF\r\n"):
-        return ".h5"
-    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
-        return ".pt"
-    if head[8:10] == b'{"':
-        return ".safetensors"
-    return ""
+        suffix = ".tflite"
+    elif head.startswith(b"\x89HDF\r\n"):
+        suffix = ".h5"
+    elif head.startswith(b"\x93NUMPY"):
+        suffix = ".npy"
+    elif head.startswith(b"PK\x03\x04"):  # a zip file: its first member tells what it is
+        member = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        arrays = ".npz" if member.endswith(b".npy") else ".pt"
+        suffix = ".ipu" if member == b"manifest.json" else arrays
+    elif head.startswith((b"\x80\x02", b"\x80\x04")):
+        suffix = ".pt"
+    elif head[8:10] == b'{"':
+        suffix = ".safetensors"
+    return suffix
 
 
 def refuse_foreign(path: Path, head: bytes) -> None:
@@ -72,7 +89,11 @@ def refuse_foreign(path: Path, head: bytes) -> None:
         ImportFailure: the file is one.
     """
     suffix = path.suffix.lower()
-    found = FOREIGN.get(suffix) or FOREIGN.get(_suffix_by_content(head))
+    content = _suffix_by_content(head)
+    if content in _OURS:
+        kind, fix = _OURS[content]
+        raise ImportFailure(f"this is {kind}, no model", where=str(path), fix=fix)
+    found = FOREIGN.get(suffix) or FOREIGN.get(content)
     if found is None:
         return
     kind, lines = found

@@ -63,18 +63,29 @@ def parse_target(text: str) -> Target:
     changes: dict[str, int] = {}
     for item in overrides:
         key, equals, value = item.partition("=")
-        if not equals or key not in numbers:
+        if not equals and key in numbers:
+            raise OptionError(
+                f"{key} has no number", where="--target", fix=f"write {key}={getattr(target, key)}"
+            )
+        if key not in numbers:
             raise OptionError(
                 f'a target has no number called "{key}"',
                 where="--target",
                 fix=nearest(key, numbers),
             )
         try:
-            changes[key] = int(float(value))
+            number = float(value)
+            changes[key] = int(number)
         except (ValueError, OverflowError):
             raise OptionError(
                 f'"{value}" is no number', where=f"--target {key}", fix=f"write {key}=NUMBER"
             ) from None
+        if changes[key] != number:
+            raise OptionError(
+                f"{key}={value} is no whole number",
+                where="--target",
+                fix=f"write {key}={max(changes[key], 1)}",
+            )
         limit = MAX_TILES if key == "tiles" else 1 << 40
         if not 1 <= changes[key] <= limit:
             raise OptionError(

@@ -241,3 +241,46 @@ def test_a_file_that_may_not_be_written(ipuc: Run, relu: Path, folder: Path) -> 
     message = complaint(ipuc("compile", relu, "-o", relu))
     assert "overwrite" in message
     only(folder, "relu.onnx")
+
+
+def test_a_device_is_not_replaced_by_a_result(ipuc: Run, program: Path, folder: Path) -> None:
+    """A result takes the place of what is there: run by root, it would have replaced /dev/null."""
+    os.mkfifo(folder / "pipe")
+    names = sorted(path.name for path in folder.iterdir())
+    for words in (["run", program], ["render", program], ["model", "digits"]):
+        assert "no file" in complaint(ipuc(*words, "-o", folder / "pipe"))
+    assert (folder / "pipe").is_fifo()
+    only(folder, *names)
+
+
+def test_a_picture_is_not_written_under_another_formats_name(ipuc: Run, program: Path) -> None:
+    for suffix in ("jpg", "svg"):
+        message = complaint(ipuc("render", program, "-o", f"graph.{suffix}"))
+        assert "-o graph.png" in message
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("tiny,tiles=1.5", "tiles=1.5 is no whole number"), ("tiny,tiles", "write tiles=4")],
+)
+def test_a_target_with_a_wrong_number(ipuc: Run, relu: Path, target: str, words: str) -> None:
+    assert words in complaint(ipuc("compile", relu, "--target", target))
+
+
+def test_files_of_ours_that_are_no_models(ipuc: Run, program: Path, folder: Path) -> None:
+    np.savez(folder / "arrays.npz", x=np.zeros(3))
+    np.save(folder / "array.npy", np.zeros(3))
+    (folder / "program.onnx").write_bytes(program.read_bytes())
+    assert "NumPy arrays" in complaint(ipuc("info", "arrays.npz"))
+    assert "an array of NumPy" in complaint(ipuc("compile", "array.npy"))
+    assert "a program that ipuc compiled" in complaint(ipuc("compile", "program.onnx"))
+
+
+def test_a_shape_that_does_not_hold_the_elements(ipuc: Run, folder: Path) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"], name="bend")]
+    for wanted in ([5, 4], [4], [2, 3, 3]):
+        weights = {"s": np.array(wanted, np.int64)}
+        save_model(folder / "bend.onnx", nodes, {"x": [2, 6]}, {"y": None}, weights)
+        message = complaint(ipuc("compile", "bend.onnx"))
+        assert "12 elements of float32[2x6] cannot become" in message
+        assert 'node "bend"' in message

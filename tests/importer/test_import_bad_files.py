@@ -307,3 +307,31 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
     onnx.save(parser.parse_model(SMALL), path)
     with pytest.raises(TooLarge):
         load(path, max_bytes=50)
+
+
+def _functions(count: int) -> onnx.ModelProto:
+    """Functions that each call the one before twice; the first is Relu."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+    functions = []
+    for at in range(count):
+        op, domain = (f"F{at - 1}", "my") if at else ("Relu", "")
+        nodes = [
+            helper.make_node(op, ["a"], ["t"], domain=domain),
+            helper.make_node(op, ["t"], ["b"], domain=domain),
+        ]
+        functions.append(helper.make_function("my", f"F{at}", ["a"], ["b"], nodes, opsets))
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    node = helper.make_node(f"F{count - 1}", ["x"], ["y"], domain="my")
+    graph = helper.make_graph([node], "g", info[:1], info[1:])
+    return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8)
+
+
+def test_functions_that_would_make_too_many_nodes() -> None:
+    """Opening them would take hours and all memory."""
+    for count, words in ((30, "1.074e.09 nodes"), (90, "1.238e.27 nodes")):
+        with pytest.raises(TooLarge, match=words):
+            load(_functions(count))
+
+
+def test_functions_within_the_limit_are_opened() -> None:
+    assert len(load(_functions(8)).nodes) == 256
