@@ -111,6 +111,7 @@ def sizes(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Any]:
         "weight_users": cuts,
         "depth": depth,
         "padding": _tile_padding(problem, table, ci * groups * images, ci * co * groups),
+        "spread": _spread(problem, table) * ci * groups * images,
     }
 
 
@@ -121,19 +122,14 @@ def _tile_padding(problem: Problem, table: Mapping[str, Ints], chans: Any, weigh
     if method.name == "SLIC":
         row = table[f"kernel{len(params.dims) - 1}"]
         extra = ceil_div(row, 4) * 4 - row
-        dilated = any(dim.data.dilation > 1 for dim in params.dims)
         outer: Any = 1
         lines: Any = 1
-        places: Any = 1
         for d in range(len(params.dims)):
             dim = params.dims[d]
             o, k = table[f"field{d}"], table[f"kernel{d}"]
-            length = (o - 1) * dim.result.stride + k
-            places = places * length
             if d < len(params.dims) - 1:
-                outer, lines = outer * k, lines * length
-        added = (lines * chans + outer * weights) * extra
-        return added + places * chans if dilated else added
+                outer, lines = outer * k, lines * ((o - 1) * dim.result.stride + k)
+        return (lines * chans + outer * weights) * extra + _spread(problem, table) * chans
     if method.name != "AMP":
         return 0
     fused = amp.weights_per_unit(params.itemsize) // table["in_group"]
@@ -146,6 +142,17 @@ def _tile_padding(problem: Problem, table: Mapping[str, Ints], chans: Any, weigh
         rows = rows * np.minimum(reach // dim.data.dilation + 1, dim.data.kept(dim.size))
         kernel = kernel * table[f"kernel{d}"]
     return extra * (rows * chans + kernel * weights)
+
+
+def _spread(problem: Problem, table: Mapping[str, Ints]) -> Any:
+    """Places of a dilated input that a tile must write out, for one channel of one image."""
+    dims = problem.params.dims
+    if problem.method.skips_zeros or all(dim.data.dilation == 1 for dim in dims):
+        return 0 * table["used"]
+    places: Any = 1
+    for d, dim in enumerate(dims):
+        places = places * ((table[f"field{d}"] - 1) * dim.result.stride + table[f"kernel{d}"])
+    return places
 
 
 def exchange(
@@ -173,6 +180,7 @@ def exchange(
         "hoisted_data_exchange": np.where(hoisted, data_cycles, 0),
         "weight_exchange": ceil_div(weights, rate),
         "padding": ceil_div(np.asarray(size["padding"]) * element, rate) + 0 * out_split,
+        "spread": ceil_div(np.asarray(size["spread"]) * element * 5, 4 * element),
         "first_reduce_exchange": ceil_div(partial, rate),
         "later_reduce_exchange": later + 0 * out_split,
     }
@@ -323,8 +331,7 @@ def compute(problem: Problem, table: Mapping[str, Ints]) -> Ints:
         dim, o = params.dims[d], table[f"field{d}"]
         outputs = outputs * o
         # A kernel element meets only every step-th output of a dilated input.
-        step = dim.data.dilation // math.gcd(dim.data.dilation, dim.result.stride)
-        touched = ceil_div(o, step) if method.skips_zeros else o
+        touched = ceil_div(o, dim.step) if method.skips_zeros else o
         if d == rank - 1:
             width = touched
         else:
@@ -352,6 +359,10 @@ def temp_bytes(
     running = running + method.partial * size["result"]
     if method.name == "SLIC":
         running = running + method.partial * size["result"] // table["groups"] + 200
+    # Inside a loop the step's result waits beside its partial sums to be written into the whole.
+    # Found on two matrix products of the IPU model, whose cheapest plans are else not taken.
+    loop = table["in_serial"] * table["out_serial"] > 1
+    running = running + np.where(loop, parts["reduced"] * problem.params.out_itemsize, 0)
     most = np.maximum(2 * parts["rearrange_bytes"], np.maximum(running, parts["reduce_bytes"]))
     hoisted = np.where(table["hoist"] == 1, size["data"] * element, 0)
     total: Ints = hoisted + parts["rearranged_bytes"] + most + parts["accumulator_bytes"]

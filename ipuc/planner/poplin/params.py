@@ -10,6 +10,7 @@ Source: PopLibs ConvParams.cpp, ConvUtil.cpp (getGradientParams), Convolution.cp
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from ipuc.errors import ShapeError
@@ -77,6 +78,11 @@ class Dim:
     def out(self) -> int:
         """Outputs, padding included."""
         return self.computed + sum(self.result.pad)
+
+    @property
+    def step(self) -> int:
+        """Distance of the outputs that one kernel element meets: the others see only zeros."""
+        return self.data.dilation // math.gcd(self.data.dilation, self.result.stride)
 
     @property
     def is_plain(self) -> bool:

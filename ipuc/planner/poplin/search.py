@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ipuc.codelets.cycles import amp
 from ipuc.codelets.define import ceil_div
 from ipuc.errors import InternalError
 from ipuc.planner.poplin import cost
 from ipuc.planner.poplin.cost import Pass, Problem
 from ipuc.planner.poplin.methods import methods
 from ipuc.planner.poplin.params import ConvParams, canonical
-from ipuc.planner.poplin.table import Axis, axes, grow, take
+from ipuc.planner.poplin.table import MOST_ROWS, SLICE_CYCLES, Axis, axes, grow, take
 from ipuc.planner.poplin.transforms import choices, transformed
 from ipuc.target import Target
 from ipuc.types import Ints
@@ -24,7 +25,7 @@ from ipuc.types import Ints
 #: Plans kept: the chosen one and the next four.
 SHOWN = 5
 #: Rows of the first, quick look at each table.
-BEAM = 400
+BEAM = 4000
 #: Share of a tile's memory that a convolution may use for what lives only while it runs.
 AVAILABLE_MEMORY = 0.6
 
@@ -97,12 +98,13 @@ def _choose(target: Target, params: ConvParams, purpose: Pass, available_memory:
     most = 2.0 * target.tile_memory_bytes
     problems = _problems(target, params, purpose)
     while True:
-        found = _search(problems, limit)
+        found, least = _search(problems, limit)
         if found:
             return Choice(tuple(found))
         if limit == math.inf:
             raise InternalError(f"no plan for {params}")
-        limit = limit * 2 if 0 < limit * 2 <= most else math.inf
+        while limit < least:
+            limit = limit * 2 if 0 < limit * 2 <= most else math.inf
 
 
 def choose(
@@ -119,9 +121,7 @@ def choose(
     return _choose(target, canonical(params), purpose, available_memory)
 
 
-def _problems(
-    target: Target, params: ConvParams, purpose: Pass
-) -> list[tuple[Problem, list[Axis]]]:
+def _problems(target: Target, params: ConvParams, purpose: Pass) -> list[Problem]:
     swaps = (True, False) if purpose.dense else (False, True)
     made, seen = [], set()
     for how in choices(params, swaps):
@@ -131,28 +131,37 @@ def _problems(
             if key in seen:
                 continue
             seen.add(key)
-            problem = Problem(target, turned, how, method, purpose)
-            made.append((problem, axes(turned, method, target.tiles)))
-    return [one for one in made if all(len(axis.used) for axis in one[1])]
+            made.append(Problem(target, turned, how, method, purpose))
+    return made
 
 
-def _least(problem: Problem, cut: Iterable[Axis]) -> float:
+def _least(problem: Problem) -> float:
     """Cycles that no partition can be below."""
-    target = problem.target
-    return math.prod(axis.least for axis in cut) / (target.tiles * problem.method.rate)
+    work = problem.params.macs
+    if problem.method.skips_zeros:
+        for dim in problem.params.dims:
+            work //= dim.step
+    return work / (problem.target.tiles * problem.method.rate)
 
 
-def _search(problems: list[tuple[Problem, list[Axis]]], limit: float) -> list[Plan]:
-    """The best plans within a memory limit, in order; empty if none fits."""
-    ordered = sorted(((_least(*one), *one) for one in problems), key=lambda one: one[0])
+def _search(problems: list[Problem], limit: float) -> tuple[list[Plan], float]:
+    """The best plans within a memory limit, in order, and the least memory of any row seen."""
+    ordered = sorted(problems, key=_least)
+    tables: dict[int, list[Axis]] = {}
     best: list[Plan] = []
-    for beam in (BEAM, None):
-        for least, problem, cut in ordered:
+    needed = math.inf
+    for quick in (True, False):
+        for index, problem in enumerate(ordered):
             bound = float(best[-1].total) if len(best) == SHOWN else math.inf
-            if least >= bound:
+            if _least(problem) >= bound:
                 break
-            best = _merge(best, _look(problem, cut, limit, bound, beam))
-    return best
+            if index not in tables:
+                tables[index] = axes(problem.params, problem.method, problem.target.tiles)
+            cut = tables[index]
+            if all(len(axis.used) for axis in cut):
+                found, least = _look(problem, cut, limit, bound, quick=quick)
+                best, needed = _merge(best, found), min(needed, least)
+    return best, needed
 
 
 def _merge(old: list[Plan], new: list[Plan]) -> list[Plan]:
@@ -165,26 +174,36 @@ def _merge(old: list[Plan], new: list[Plan]) -> list[Plan]:
 
 
 def _look(
-    problem: Problem, cut: list[Axis], limit: float, bound: float, beam: int | None
-) -> list[Plan]:
-    """The best rows of one table that are below a bound."""
-    table = grow(cut, problem.target.tiles, rate=problem.method.rate, bound=bound, beam=beam)
-    table = _hoisted(table)
+    problem: Problem, cut: list[Axis], limit: float, bound: float, *, quick: bool
+) -> tuple[list[Plan], float]:
+    """The best rows of one table that are below a bound, and the least memory of any row."""
+    table = grow(
+        cut,
+        problem.target.tiles,
+        rate=problem.method.rate,
+        bound=bound,
+        step_cycles=_least_copies(problem, cut),
+        most=BEAM if quick else MOST_ROWS,
+        loops=not quick,
+    )
     if not len(table["used"]):
-        return []
+        return [], math.inf
+    # First what is cheap to know, so that the dear columns are made for few rows.
+    table = _hoisted(_promising(problem, table, bound))
     size, parts, temp = evaluate_cheap(problem, table)
     serial = table["in_serial"] * table["out_serial"]
     rough = cost.planned({**parts, "compute": _least_compute(problem, table)}, serial)
     keep = np.flatnonzero((temp <= limit) & (rough < bound))
+    least = float(temp.min(initial=1 << 62))
     if not len(keep):
-        return []
+        return [], least
     table, parts, temp = take(table, keep), take(parts, keep), temp[keep]
     depth = size["depth"][keep]
     parts["compute"] = cost.compute(problem, table)
     total = cost.planned(parts, serial[keep])
     order = np.lexsort((temp, total))[:SHOWN]
-    items = (*cost.EACH, *cost.ONCE, "reduced")
-    return [
+    items = (*cost.EACH, *cost.ONCE, "reduced", "spread")
+    found = [
         Plan(
             problem,
             {name: int(column[row]) for name, column in table.items()},
@@ -194,8 +213,32 @@ def _look(
             int(depth[row]),
         )
         for row in order
-        if total[row] < bound or bound == math.inf
+        if total[row] < bound
     ]
+    return found, least
+
+
+def _promising(problem: Problem, table: dict[str, Ints], bound: float) -> dict[str, Ints]:
+    """Rows that multiply-adds, weights and partial sums alone do not put above a bound."""
+    size = cost.sizes(problem, table)
+    rate = problem.target.exchange_bytes_per_cycle
+    weights = size["weights"] - size["weights"] // size["weight_users"]
+    moved = weights * problem.params.itemsize + size["result"] * problem.method.partial
+    each = _least_compute(problem, table) + moved // rate
+    steps = table["in_serial"] * table["out_serial"]
+    return take(table, np.flatnonzero(steps * (each + (steps > 1) * SLICE_CYCLES) < bound))
+
+
+def evaluate(problem: Problem, table: Mapping[str, Ints]) -> tuple[dict[str, Ints], Ints, Ints]:
+    """Every itemised cost, the planned total and the temporary bytes of candidates.
+
+    Args:
+        problem: what is planned.
+        table: columns of `table.grow`, and "hoist": whether data are broadcast before the loop.
+    """
+    _, parts, temp = evaluate_cheap(problem, table)
+    parts["compute"] = cost.compute(problem, table)
+    return parts, cost.planned(parts, table["in_serial"] * table["out_serial"]), temp
 
 
 def evaluate_cheap(
@@ -209,6 +252,24 @@ def evaluate_cheap(
     return size, parts, cost.temp_bytes(problem, table, size, parts)
 
 
+def _least_copies(problem: Problem, cut: Iterable[Axis]) -> float:
+    """Cycles that rearranging takes in every serial step, whatever the partition."""
+    tiles = problem.target.tiles
+    groups = {
+        f"{name}_group": axis.columns[f"{name}_group"]
+        for axis in cut
+        for name in ("in", "out")
+        if f"{name}_group" in axis.columns
+    }
+    ins, outs = (
+        column.ravel()
+        for column in np.meshgrid(*(np.unique(groups[name]) for name in ("in_group", "out_group")))
+    )
+    table = {"in_group": ins, "out_group": outs, "used": np.full(len(ins), tiles)}
+    parts = cost.rearranging(problem, table)
+    return float((parts["rearrange"] + parts["rearrange_exchange"]).min())
+
+
 def _hoisted(table: dict[str, Ints]) -> dict[str, Ints]:
     """Offer each loop over output channels also with its data broadcast before the loop."""
     loops = np.flatnonzero(table["out_serial"] > 1)
@@ -219,13 +280,21 @@ def _hoisted(table: dict[str, Ints]) -> dict[str, Ints]:
 
 
 def _least_compute(problem: Problem, table: Mapping[str, Ints]) -> Ints:
-    """Multiply-adds of a tile in a serial step over the method's best rate."""
-    params, method = problem.params, problem.method
-    work = table["in_group"] * table["in_groups"] * table["out_group"] * table["out_groups"]
-    work = work * table["batch"] * table["groups"]
+    """Multiply-adds of a tile in a serial step over the method's best rate, and weight loads."""
+    params, method, target = problem.params, problem.method, problem.target
+    blocks = table["in_groups"] * table["out_groups"] * table["groups"]
+    work = blocks * table["in_group"] * table["out_group"] * table["batch"]
     for d, dim in enumerate(params.dims):
-        step = dim.data.dilation // math.gcd(dim.data.dilation, dim.result.stride)
         outs = table[f"field{d}"]
-        work = work * (ceil_div(outs, step) if method.skips_zeros else outs)
+        work = work * (ceil_div(outs, dim.step) if method.skips_zeros else outs)
         work = work * table[f"kernel{d}"]
-    return work // method.rate
+    if method.name != "AMP":
+        return work // method.rate
+    units = amp.conv_units(target, params.itemsize, method.partial)
+    fused = amp.weights_per_unit(params.itemsize) // table["in_group"]
+    loads = blocks * ceil_div(table["out_group"], units) * ceil_div(table["kernel0"], fused)
+    for d in range(1, len(params.dims)):
+        loads = loads * table[f"kernel{d}"]
+    load = units * 32 // target.coefficient_load_bytes_per_cycle
+    least: Ints = work // method.rate + loads * load
+    return least

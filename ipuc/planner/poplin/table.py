@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from ipuc.types import Ints
 MOST_SERIAL = 64
 #: Groups of input channels that a HorizontalMac vertex may hold; each repeats its whole loop.
 MOST_MAC_GROUPS = 4
+#: Rows of a table; more would fill the host's memory, and happen only while no plan is known.
+MOST_ROWS = 2_000_000
+#: A dynamic slice of nothing on six workers; every serial step needs one.
+SLICE_CYCLES = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,13 @@ class Axis:
         columns: named choices and the sizes they leave on the fullest tile.
         used: tiles that share the axis.
         work: elements that one tile goes through, over all serial steps.
+        steps: serial steps.
     """
 
     columns: Mapping[str, Ints]
     used: Ints
     work: Ints
+    steps: Ints
 
     @property
     def least(self) -> int:
@@ -70,8 +77,7 @@ def axes(params: ConvParams, method: Method, tiles: int) -> list[Axis]:
         grain = 2 if odd and index == len(params.dims) - 1 else 1
         axis = _simple(f"field{index}", ceil_div(dim.out, grain), tiles, grain)
         if method.skips_zeros:
-            step = dim.data.dilation // math.gcd(dim.data.dilation, dim.result.stride)
-            axis = Axis(axis.columns, axis.used, ceil_div(axis.work, step))
+            axis = dataclasses.replace(axis, work=ceil_div(axis.work, dim.step))
         made.append(axis)
     return made
 
@@ -79,7 +85,7 @@ def axes(params: ConvParams, method: Method, tiles: int) -> list[Axis]:
 def _simple(name: str, grains: int, most: int, grain: int = 1) -> Axis:
     splits = useful_splits(grains, most)
     size = ceil_div(grains, splits) * grain
-    return Axis({f"{name}_split": splits, name: size}, splits, size)
+    return Axis({f"{name}_split": splits, name: size}, splits, size, np.ones_like(splits))
 
 
 def _channels(name: str, channels: int, sizes: Sequence[int], tiles: int, most: int | None) -> Axis:
@@ -102,15 +108,7 @@ def _channels(name: str, channels: int, sizes: Sequence[int], tiles: int, most: 
         f"{name}_split": split,
         f"{name}_groups": left,
     }
-    return Axis(columns, split, group * left * serial)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Rows of candidates: for every row, its choice on each axis."""
-
-    rows: tuple[Ints, ...]
-    used: Ints
+    return Axis(columns, split, group * left * serial, serial)
 
 
 def grow(
@@ -119,7 +117,9 @@ def grow(
     *,
     rate: float,
     bound: float,
-    beam: int | None = None,
+    step_cycles: float = 0.0,
+    most: int = MOST_ROWS,
+    loops: bool = True,
 ) -> dict[str, Ints]:
     """Combine the axes into candidates, dropping those that cannot be good as early as possible.
 
@@ -128,13 +128,16 @@ def grow(
         tiles: tiles of the machine.
         rate: multiply-adds per cycle and tile that are never exceeded.
         bound: cycles; rows that cannot be below are dropped.
-        beam: keep this many rows at most, those with the lowest bounds; all if None.
+        step_cycles: cycles that every serial step costs beside its multiply-adds, at least.
+        most: keep this many rows at most, those with the lowest bounds.
+        loops: offer serial splits.
 
     Returns:
         Columns by name, and "used", the tiles of each row.
     """
     chosen: list[Ints] = []
     used = np.ones(1, np.int64)
+    steps = np.ones(1, np.int64)
     work = np.ones(1, np.float64)
     rest = float(math.prod(axis.least for axis in made))
     # Axes with much work first: their cuts tell good rows from bad ones earliest.
@@ -143,28 +146,28 @@ def grow(
         axis = made[index]
         rest /= axis.least
         total = used[:, None] * axis.used[None, :]
-        fits = total <= tiles
-        least = work[:, None] * axis.work[None, :] * rest
-        least = least / (np.maximum(tiles // np.maximum(total, 1), 1) * rate)
-        if rest <= 1:
-            least = work[:, None] * axis.work[None, :] / rate
-        rows, columns = np.nonzero(fits & (least < bound))
-        if beam is not None and len(rows) > beam:
-            best = np.argpartition(least[rows, columns], beam)[:beam]
+        serial = steps[:, None] * axis.steps[None, :]
+        # What is left is shared by the tiles that are left, at best evenly.
+        share = np.maximum(rest / np.maximum(tiles // total, 1), 1.0)
+        least = work[:, None] * axis.work[None, :] * share / rate + serial * step_cycles
+        least = least + (serial > 1) * serial * SLICE_CYCLES
+        fits = (total <= tiles) & (least < bound)
+        # poplin's loop slices one channel axis only.
+        fits &= np.minimum(steps[:, None], axis.steps[None, :]) == 1
+        if not loops:
+            fits &= serial == 1
+        rows, columns = np.nonzero(fits)
+        if len(rows) > most:
+            best = np.argpartition(least[rows, columns], most)[:most]
             rows, columns = rows[best], columns[best]
         chosen = [one[rows] for one in chosen] + [columns]
-        used, work = total[rows, columns], work[rows] * axis.work[columns]
+        used, steps = total[rows, columns], serial[rows, columns]
+        work = work[rows] * axis.work[columns]
     table = {"used": used}
     for position, index in enumerate(order):
         for name, column in made[index].columns.items():
             table[name] = column[chosen[position]]
-    return _legal(table)
-
-
-def _legal(table: dict[str, Ints]) -> dict[str, Ints]:
-    """Drop rows that split both channel axes serially: poplin's loop slices one of them."""
-    keep = np.minimum(table["in_serial"], table["out_serial"]) == 1
-    return {name: column[keep] for name, column in table.items()}
+    return table
 
 
 def take(table: Mapping[str, Ints], rows: NDArray[np.bool_] | Ints) -> dict[str, Ints]:

@@ -86,10 +86,10 @@ def any_dims(draw: st.DrawFn) -> Dim:
 
 
 @st.composite
-def plain_dims(draw: st.DrawFn) -> Dim:
+def plain_dims(draw: st.DrawFn, *, pads: bool = True) -> Dim:
     """A dimension of a convolution as models have them: padding, stride, kernel dilation."""
     kernel, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 2))
-    pad = draw(_pair)
+    pad = draw(_pair) if pads else (0, 0)
     least = max((kernel - 1) * dilation + 1 - sum(pad), 1)
     size = draw(st.integers(least, least + 6))
     return Dim(
