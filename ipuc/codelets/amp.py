@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.codelets.define import Array, Number, ceil_div
+from ipuc.codelets.threads import multiply
 from ipuc.target import Target
 
 
@@ -84,9 +85,9 @@ def grouped_product(
             _as_matrices(ordered, len(batch), len(row_shape)) if ordered.shape == shape else None
         )
         if place is not None:
-            np.matmul(a_matrix, b_matrix, out=place)
+            multiply(a_matrix, b_matrix, out=place)
             return into
-    result: Array = np.matmul(a_matrix, b_matrix).reshape(shape).transpose(order)
+    result: Array = multiply(a_matrix, b_matrix).reshape(shape).transpose(order)
     return result
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from ipuc.codelets.define import Batch
 from ipuc.codelets.rounding import Arithmetic, fitted
@@ -33,6 +35,12 @@ from ipuc.program.tensor import Tensor, View
 from ipuc.types import TensorType, to_device
 
 Array = NDArray[Any]
+
+
+@cache
+def _one_library_thread() -> ThreadpoolController:
+    """Hold the matrix library to one thread: `ipuc.codelets.threads` shares products out."""
+    return ThreadpoolController()
 
 
 class Machine(ABC):
@@ -75,10 +83,11 @@ class Machine(ABC):
         self._inputs = check_inputs(self.program.inputs, inputs)
         self._outputs = {}
         self.stores.overflows.clear()
-        for step in self.program.main.steps:
-            self.step(step)
-            if self._watch is not None:
-                self._watch(step)
+        with _one_library_thread().limit(limits=1, user_api="blas"):
+            for step in self.program.main.steps:
+                self.step(step)
+                if self._watch is not None:
+                    self._watch(step)
         return self._outputs
 
     def step(self, step: Step) -> None:
