@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.cli.output import say, table
+from ipuc.codelets.rounding import Arithmetic
 from ipuc.program.count import count_program
 from ipuc.program.enumerate import VertexGraph
 from ipuc.program.program import Program
@@ -31,6 +32,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "tiles": program.target.tiles,
         "tiles_used": tiles_used(program),
         "precision": about.get("precision"),
+        **Arithmetic.of(about).to_metadata(),
         "granularity": about.get("granularity"),
         "training": bool(about.get("training", False)),
         "vertices": counts.vertices,

@@ -20,11 +20,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BYTES = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmgt]?)b?", re.IGNORECASE)
 _MOST_BYTES = 1 << 63
+#: Seeds are kept in 64 bits.
+MOST_SEED = (1 << 64) - 1
 #: A dimension of more digits than this is a slip of the keyboard.
 _DIGITS = 18
 
 DEFAULT_TARGET = "gc200"
 DEFAULT_GRANULARITY = "tile"
+DEFAULT_PRECISION = "float32"
 
 
 def parse_bytes(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -55,7 +58,10 @@ class CompileOptions:
         batch: number for the symbolic leading dimension.
         constants: NAME=FILE, each.
         max_bytes: the most that the model may take.
-        given: the flags that were used.
+        precision: number formats of the layers.
+        stochastic_rounding: its seed; None rounds to the nearest.
+        saturate: values too large for a half become the largest one, not infinity.
+        given: the flags that were used and only a compile can obey.
     """
 
     target: str = DEFAULT_TARGET
@@ -64,6 +70,9 @@ class CompileOptions:
     batch: int | None = None
     constants: tuple[str, ...] = ()
     max_bytes: int = 4 << 30
+    precision: str = DEFAULT_PRECISION
+    stochastic_rounding: int | None = None
+    saturate: bool = False
     given: tuple[str, ...] = field(default=())
 
 
@@ -79,6 +88,9 @@ def compile_options(function: Function) -> Function:
         batch: int | None,
         constants: tuple[str, ...],
         max_bytes: int,
+        precision: str | None,
+        stochastic_rounding: int | None,
+        saturate: bool,
         **rest: Any,
     ) -> Any:
         used = {
@@ -87,6 +99,7 @@ def compile_options(function: Function) -> Function:
             "--shape": shapes,
             "--batch": batch,
             "--const": constants,
+            "--precision": precision,
         }
         options = CompileOptions(
             target or DEFAULT_TARGET,
@@ -95,6 +108,9 @@ def compile_options(function: Function) -> Function:
             batch,
             constants,
             max_bytes,
+            DEFAULT_PRECISION if precision is None else precision,
+            stochastic_rounding,
+            saturate,
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
         return function(*args, options=options, **rest)
@@ -132,6 +148,25 @@ def compile_options(function: Function) -> Function:
                 multiple=True,
                 metavar="NAME=FILE",
                 help="Value of an input that decides a shape or an axis (.npy, .npz, .pb).",
+            ),
+            click.option(
+                "--precision",
+                metavar="FORMAT[,LAYER=FORMAT...]",
+                help="Number format: float32, float16, or mixed (halves, with partial sums in "
+                f"float32); also for layers by pattern: mixed,fc*=float32.  "
+                f"[default: {DEFAULT_PRECISION}]",
+            ),
+            click.option(
+                "--stochastic-rounding",
+                type=click.IntRange(0, MOST_SEED),
+                metavar="SEED",
+                help="Round to float16 at random, without bias; the same for the same seed. "
+                "A compiled program may be given another.",
+            ),
+            click.option(
+                "--saturate",
+                is_flag=True,
+                help="Values too large for float16 become 65504, not infinity.",
             ),
             max_bytes_option,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ipuc.check import Report, verify_model
+from ipuc.check import LayerReport, Report, verify_model
 from ipuc.cli.arrays import read_inputs
 from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
 from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word, table
@@ -20,7 +21,8 @@ First the program is held to Poplar's rules: every element on one tile, none wri
 compute set, and so on. Then emulator and reference (onnxruntime if it is installed, else
 onnx.reference) get the same input, and every layer's largest difference is printed.
 On a mismatch the exit code is 1, and the first layer, compute set, tile and vertex that differ
-are named.
+are named. A program in halves (--precision) is held to the float32 model, and allowed what its
+roundings add up to.
 
 PROGRAM is a model (.onnx), which is compiled first, or a .ipu whose model is still in its place.
 Without it the newest .ipu of the current folder is verified. --input works as in `ipuc run`.
@@ -30,6 +32,7 @@ Examples:
   ipuc verify alexnet.onnx
   ipuc verify alexnet.ipu --input photo.jpg
   ipuc verify digits.onnx --granularity worker --target tiny
+  ipuc verify digits.onnx --precision mixed
 """
 
 
@@ -76,15 +79,8 @@ def command(
 
 
 def _without_constants(options: CompileOptions) -> CompileOptions:
-    return CompileOptions(
-        options.target,
-        options.granularity,
-        options.shapes,
-        options.batch,
-        (),
-        options.max_bytes,
-        tuple(flag for flag in options.given if flag != "--const"),
-    )
+    given = tuple(flag for flag in options.given if flag != "--const")
+    return replace(options, constants=(), given=given)
 
 
 def _model_of(opened: Opened) -> Path:
@@ -101,20 +97,40 @@ def _model_of(opened: Opened) -> Path:
     return Path(recorded)
 
 
+def _verdict(one: LayerReport) -> str:
+    lost = f", {one.overflows:,} too large for float16" if one.overflows else ""
+    return ("ok" if one.ok else "WRONG") + lost
+
+
+def _tolerance(report: Report) -> str:
+    most = max((one.tolerance for one in report.layers), default=report.tolerance)
+    if most == report.tolerance:
+        return f"{most:g}"
+    return f"up to {most:.1e}, as {report.precision} rounds"
+
+
 def _print(report: Report, opened: Opened) -> None:
     """Print the table and the verdict."""
-    rows = [["layer", "op", "max abs", "max rel", ""]]
+    rows = [["layer", "op", "max abs", "max rel", "allowed", "carried as", ""]]
     rows += [
-        [one.name, one.op, f"{one.max_abs:.2e}", f"{one.max_rel:.2e}", "ok" if one.ok else "WRONG"]
+        [
+            one.name,
+            one.op,
+            f"{one.max_abs:.2e}",
+            f"{one.max_rel:.2e}",
+            f"{one.tolerance:.1e}",
+            one.precision,
+            _verdict(one),
+        ]
         for one in report.layers
     ]
-    table(rows, right=(2, 3))
+    table(rows, right=(2, 3, 4))
     wrong = report.first_mismatch
     if report.ok:
         worst = max((one.max_rel for one in report.layers), default=0.0)
         say(
             f"{len(report.layers)} layers agree with {report.reference}: at most {worst:.2e} of "
-            f"the largest value apart (tolerance {report.tolerance:g}); the program keeps the rules"
+            f"the largest value apart (tolerance {_tolerance(report)}); the program keeps the rules"
         )
         next_step(f"ipuc render {shell_word(str(opened.path))} --out graph.png")
         return

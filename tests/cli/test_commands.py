@@ -217,7 +217,8 @@ def test_verify_prints_every_layer(ipuc: Run, classes: Path, program: Path) -> N
     found = ipuc("verify", program, "--json", "--reference", "onnx").json()
     assert set(found) >= {"ok", "tolerance", "reference", "layers", "first_mismatch"}
     assert found["reference"].startswith("onnx.reference")
-    assert set(found["layers"][0]) == {"name", "op", "max_abs", "max_rel", "ok"}
+    keys = {"name", "op", "max_abs", "max_rel", "ok", "tolerance", "precision", "overflows"}
+    assert set(found["layers"][0]) == keys
     assert found["first_mismatch"] is None
 
 
