@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ipuc.cli.facts import print_facts, program_facts
+from ipuc.cli.modelled import refuse_if_too_large
 from ipuc.cli.options import (
     CompileOptions,
     compile_options,
@@ -25,6 +26,7 @@ _HELP = """Compile an ONNX model into a program (.ipu).
 
 The program is written into the current folder, under the model's name, unless -o says otherwise.
 It holds everything: weights, the vertices of every tile, and the operators it was made from.
+A program that does not fit the tiles' memory is written all the same, and the exit code is 3.
 
 \b
 Examples:
@@ -32,7 +34,6 @@ Examples:
   ipuc compile model.onnx --batch 1
   ipuc compile model.onnx --shape image=1x3x224x224 --const size=size.npy
   ipuc compile model.onnx --target gc200,tiles=64 --granularity worker -o small.ipu
-  ipuc compile model.onnx --precision "mixed,conv1=float32" --stochastic-rounding 1
 
 `ipuc info MODEL.onnx` says which of these options a model needs.
 """
@@ -61,9 +62,11 @@ def command(
     facts |= {"compile_seconds": seconds[0], "program": str(path)}
     if as_json:
         print_json(facts)
+        refuse_if_too_large(program, allowed=False)
         return
     size = readable(path.stat().st_size)
     say(f"{model} compiled in {seconds[0]:.1f} s: {path}, {size}")
     print_facts(facts)
+    refuse_if_too_large(program, allowed=False)
     word = shell_word(str(path))
     next_step(f"ipuc run {word}   or   ipuc render {word} --out graph.png")

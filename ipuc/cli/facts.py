@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ipuc.cli.output import say, table
-from ipuc.codelets.rounding import Arithmetic
+from ipuc.cli.modelled import cost_of, noted_memory
+from ipuc.cli.output import duration, say, table
+from ipuc.importer.limits import readable
+from ipuc.profile.record import MODELLED
 from ipuc.program.count import count_program
 from ipuc.program.enumerate import VertexGraph
 from ipuc.program.program import Program
@@ -24,7 +26,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         count: count the vertex graph even if it has over `COUNTED_EDGES` edges.
     """
     counts = count_program(program)
-    about = program.metadata
+    about, memory = program.metadata, noted_memory(program)
     return {
         "model": about.get("model"),
         "target": program.target.name,
@@ -32,7 +34,6 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "tiles": program.target.tiles,
         "tiles_used": tiles_used(program),
         "precision": about.get("precision"),
-        **Arithmetic.of(about).to_metadata(),
         "granularity": about.get("granularity"),
         "training": bool(about.get("training", False)),
         "vertices": counts.vertices,
@@ -41,14 +42,14 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "variables": counts.variables,
         "compute_sets": counts.compute_sets,
         "graph": graph_facts(program, count=count),
-        # The cost report is not there yet: these are unknown.
-        "cycles": None,
-        "seconds": None,
+        # Modelled when it was compiled; unknown of a program that was built by hand.
+        "cycles": cost_of(program).get("cycles"),
+        "seconds": cost_of(program).get("seconds"),
         "memory": {
-            "max_tile_bytes": None,
-            "total_bytes": None,
+            "max_tile_bytes": memory.get("max_tile_bytes"),
+            "total_bytes": memory.get("total_bytes"),
             "limit_bytes": program.target.tile_memory_bytes,
-            "fits": None,
+            "fits": memory.get("fits"),
         },
     }
 
@@ -105,8 +106,24 @@ def print_facts(facts: dict[str, Any]) -> None:
     table(rows, right=range(1, 6))
     if graph["nodes"] is None:
         say(f"  vertex graph: over {COUNTED_EDGES:,} edges; --count counts it")
-        return
+    else:
+        _print_graph(graph)
+    if isinstance(facts["cycles"], int):
+        _print_cost(facts)
+
+
+def _print_graph(graph: dict[str, Any]) -> None:
     say(
         f"  vertex graph: {graph['nodes']:,} nodes ({graph['vertices']:,} vertices + "
         f"{graph['regions']:,} regions), {graph['edges']:,} edges"
+    )
+
+
+def _print_cost(facts: dict[str, Any]) -> None:
+    memory = facts["memory"]
+    fits = "fits" if memory["fits"] else "does not fit"
+    say(
+        f"  {facts['cycles']:,} cycles, {duration(facts['seconds'])} ({MODELLED}); memory: "
+        f"{memory['max_tile_bytes']:,} of {memory['limit_bytes']:,} bytes on the fullest tile, "
+        f"{readable(memory['total_bytes'])} in all: {fits}"
     )

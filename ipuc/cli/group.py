@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "targets": "Print the machines that programs are compiled for.",
     "compile": "Compile an ONNX model into a program (.ipu).",
     "run": "Run a program on the emulator.",
+    "profile": "Say what a program would cost on the chip: cycles, time and memory.",
     "verify": "Compare every layer with another engine.",
     "render": "Draw the vertex graph of a program, or the operators.",
 }

@@ -81,6 +81,14 @@ def readable_seconds(seconds: float) -> str:
     return f"{max(int(seconds), 0)} second{'s' if int(seconds) != 1 else ''}"
 
 
+def duration(seconds: float) -> str:
+    """Write a short time in the unit that suits it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.2f} {unit}"
+    return f"{seconds / 1e-9:.0f} ns"
+
+
 def shell_word(text: str) -> str:
     """Quote a word for the shell where that is needed, so that printed commands can be pasted."""
     return shlex.quote(text)

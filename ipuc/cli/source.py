@@ -10,9 +10,9 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from ipuc.cli.arrays import load_array
+from ipuc.cli.modelled import note_cost, noted_memory, warn_if_too_large
 from ipuc.cli.options import CompileOptions, parse_shape, split_assignment
 from ipuc.cli.output import Progress, note, readable_seconds, shell_word, warn
-from ipuc.codelets.rounding import Arithmetic
 from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
 from ipuc.pipeline import compile_model
@@ -45,13 +45,17 @@ class Opened:
     compiled: bool
 
 
-def open_program(path: Path | None, options: CompileOptions, progress: Progress) -> Opened:
+def open_program(
+    path: Path | None, options: CompileOptions, progress: Progress, *, warns: bool = True
+) -> Opened:
     """Load or compile what a command works on.
 
     Args:
         path: a `.ipu` file, a model, or None for the newest `.ipu` of the current folder.
         options: how to compile a model; not allowed beside a `.ipu`, which is compiled already.
         progress: shows the stages.
+        warns: say if the program does not fit the chip; a command that has more to say on that
+            asks for silence.
 
     Raises:
         OptionError: there is no program, or options that do not apply.
@@ -63,6 +67,8 @@ def open_program(path: Path | None, options: CompileOptions, progress: Progress)
         note(f"using {path} ({readable_seconds(time.time() - path.stat().st_mtime)} old)")
     if not is_program(path):
         program = compile_from(path, options, progress)
+        if warns:
+            warn_if_too_large(noted_memory(program))
         return Opened(program, path, compiled=True)
     if options.given:
         raise OptionError(
@@ -71,17 +77,11 @@ def open_program(path: Path | None, options: CompileOptions, progress: Progress)
             fix="leave the option out, or give the model (.onnx) instead of the program",
         )
     program = load(path, max_bytes=options.max_bytes)
-    _set_control_bits(program, options)
     if newest:
         _warn_if_changed(program, path)
+    if warns:
+        warn_if_too_large(noted_memory(program))
     return Opened(program, path, compiled=False)
-
-
-def _set_control_bits(program: Program, options: CompileOptions) -> None:
-    """Let the options that only matter when a program runs change what it was compiled with."""
-    kept = Arithmetic.of(program.metadata)
-    seed = kept.seed if options.stochastic_rounding is None else options.stochastic_rounding
-    program.metadata |= Arithmetic(seed, kept.saturate or options.saturate).to_metadata()
 
 
 def is_program(path: Path) -> bool:
@@ -101,19 +101,21 @@ def is_program(path: Path) -> bool:
 
 
 def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Program:
-    """Compile a model as the options say; see `ipuc.pipeline.compile_model` for what it raises."""
+    """Compile a model as the options say, and note in it what it would cost on the chip.
+
+    What it raises: see `ipuc.pipeline.compile_model`.
+    """
     program = compile_model(
         model,
         target=parse_target(options.target),
         granularity=cast("Granularity", options.granularity),
-        precision=options.precision,
-        arithmetic=Arithmetic(options.stochastic_rounding, options.saturate),
         shapes=_shapes(options),
         batch=options.batch,
         constants=constants_of(options),
         max_bytes=options.max_bytes,
         progress=progress,
     )
+    note_cost(program, progress)
     progress.close()
     return program
 

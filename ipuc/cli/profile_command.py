@@ -1,0 +1,280 @@
+"""`ipuc profile`: what a program would cost on the chip."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipuc.cli.modelled import memory_line, warn_if_too_large
+from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
+from ipuc.cli.output import duration, next_step, note, print_json, progress, say, shell_word, table
+from ipuc.cli.paths import settle_output
+from ipuc.cli.source import open_program
+from ipuc.errors import ContainerError, OptionError, nearest
+from ipuc.importer.limits import readable
+from ipuc.profile.record import MODELLED, profile
+from ipuc.profile.tables import TABLES, Row, in_order, to_json
+
+_HELP = """Say what a program would cost on the chip: cycles, time and memory.
+
+PROGRAM is a .ipu file, or a model (.onnx) that is compiled first. Without it the newest .ipu of
+the current folder is profiled. All figures are modelled, not measured: they follow from the
+program's own vertices, copies and tile mapping, and from published formulas.
+
+\b
+Examples:
+  ipuc profile
+  ipuc profile alexnet.ipu --by layer --sort cycles --top 5
+  ipuc profile alexnet.ipu --by tile --csv tiles.csv
+  ipuc profile new.ipu --compare old.ipu --fail-over cycles=2%,memory=1%
+
+\b
+--by  layer        the layers of the model
+      compute-set  compute sets and copies, in the order in which they run
+      codelet      vertex types
+      tile         the tiles of the chip
+      step         program steps, with the memory that is in use
+--compare takes a program, a model, or what `ipuc profile --json` wrote earlier. With --fail-over
+the exit code is 1 if PROGRAM needs more than that over the other one.
+"""
+
+#: Columns of each table that a terminal shows; --csv and --json have all.
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "layer": (
+        *("name", "op", "cycles", "share", "bound", "flops", "peak_share", "tiles", "balance"),
+        *("bytes_exchanged", "peak_tile_bytes"),
+    ),
+    "compute-set": (
+        *("name", "kind", "times", "cycles", "compute", "exchange", "sync", "vertices", "tiles"),
+        *("balance", "bytes_exchanged"),
+    ),
+    "codelet": ("name", "vertices", "edges", "vertex_cycles", "share", "tiles", "code_bytes"),
+    "tile": (
+        *("tile", "compute", "busy", "bytes_received", "bytes_sent", "always_live_bytes"),
+        "memory_bytes",
+    ),
+    "step": (
+        *("step", "name", "kind", "not_always_live_bytes", "message_bytes", "max_tile_bytes"),
+        "fullest_tile",
+    ),
+}
+_PERCENT = ("share", "peak_share", "busy")
+_NAME_WIDTH = 44
+
+
+@click.command("profile", help=_HELP)
+@click.argument("program", required=False, type=click.Path(path_type=Path))
+@click.option("--by", type=click.Choice(list(TABLES)), default="layer", show_default=True)
+@click.option(
+    "--sort", metavar="COLUMN", help="Largest first.  [default: the order of the program]"
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to print."
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the whole table, all columns.",
+)
+@click.option(
+    "--compare", type=click.Path(path_type=Path), metavar="OTHER", help="Show the difference."
+)
+@click.option("--fail-over", metavar="cycles=2%,memory=1%", help="Limits for --compare.")
+@compile_options
+@json_option
+@debug_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    program: Path | None,
+    by: str,
+    sort: str | None,
+    top: int,
+    csv_file: Path | None,
+    compare: Path | None,
+    fail_over: str | None,
+    options: CompileOptions,
+    as_json: bool,
+) -> None:
+    """Profile, print, compare."""
+    limits = _limits(fail_over, compare)
+    if csv_file is not None:
+        csv_file = settle_output(csv_file, "profile.csv", source=program)
+    with progress() as bar:
+        opened = open_program(program, options, bar, warns=False)
+        found = profile(opened.program, lambda done, of: bar("profile", done, of))
+        other = None if compare is None else _other(compare, options, bar)
+    rows = TABLES[by](found)
+    if sort is not None:
+        rows = in_order(rows, _column(rows, sort))
+    if csv_file is not None:
+        csv_file.write_text(_csv(rows), encoding="utf-8", newline="")
+    mine = to_json(found)
+    changes = None if other is None else _changes(mine, other, limits)
+    warn_if_too_large(mine["memory"])
+    worse = [name for name, change in (changes or {}).items() if change["over"]]
+    if as_json:
+        print_json({**mine, "program": str(opened.path), "compare": changes})
+    else:
+        _print_summary(mine, str(opened.path))
+        say()
+        _print_rows(rows, by, top)
+        if changes is not None:
+            say()
+            _print_changes(changes, str(compare))
+    if csv_file is not None and not as_json:
+        say(f"table written: {csv_file}, {len(rows)} rows")
+    if worse:
+        note(f"worse than --fail-over allows: {', '.join(worse)}")
+        ctx.exit(1)
+    if not as_json:
+        word = shell_word(str(opened.path))
+        next_step(f"ipuc profile {word} --by compute-set --sort cycles")
+
+
+def _limits(text: str | None, compare: Path | None) -> dict[str, float]:
+    """Read cycles=2%,memory=1% into fractions."""
+    if text is None:
+        return {}
+    if compare is None:
+        raise OptionError("--fail-over needs something to compare with", fix="add --compare OTHER")
+    limits: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.strip().partition("=")
+        if name not in ("cycles", "memory"):
+            raise OptionError(
+                f'"{name}" has no limit', where="--fail-over", fix="use cycles and memory"
+            )
+        try:
+            limits[name] = float(value.removesuffix("%")) / 100
+        except ValueError:
+            equals = ""
+        if not equals or not value.endswith("%") or not 0 <= limits[name] < float("inf"):
+            raise OptionError(
+                f'"{part.strip()}" is no limit', where="--fail-over", fix=f"write {name}=2%"
+            )
+    return limits
+
+
+def _column(rows: list[Row], wanted: str) -> str:
+    columns = list(rows[0]) if rows else [wanted]
+    name = wanted.replace("-", "_").replace(" ", "_")
+    if name not in columns:
+        raise OptionError(
+            f'the table has no column "{wanted}"', where="--sort", fix=nearest(name, columns)
+        )
+    if rows and any(isinstance(row[name], list) for row in rows):
+        raise OptionError(f"there is no order of {wanted}", where="--sort")
+    return name
+
+
+def _other(path: Path, options: CompileOptions, bar: Any) -> dict[str, Any]:
+    """The profile to compare with."""
+    if path.suffix != ".json":
+        given = options if path.suffix == ".onnx" else CompileOptions(max_bytes=options.max_bytes)
+        return to_json(profile(open_program(path, given, bar).program))
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        _figures(read)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ContainerError(
+            "this is not what ipuc profile --json writes",
+            where=str(path),
+            fix=f"ipuc profile PROGRAM --json > {shell_word(str(path))}",
+        ) from error
+    return dict(read)
+
+
+def _figures(found: dict[str, Any]) -> dict[str, int]:
+    return {
+        "cycles": int(found["cycles"]["total"]),
+        "memory": int(found["memory"]["max_tile_bytes"]),
+    }
+
+
+def _changes(
+    mine: dict[str, Any], other: dict[str, Any], limits: dict[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Both figures, the relative change, and whether that is over its limit."""
+    now, before = _figures(mine), _figures(other)
+    made: dict[str, dict[str, Any]] = {}
+    for name, value in now.items():
+        change = (value - before[name]) / max(before[name], 1)
+        over = name in limits and change > limits[name]
+        made[name] = {"other": before[name], "this": value, "change": change, "over": over}
+    return made
+
+
+def _csv(rows: list[Row]) -> str:
+    text = io.StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            lists = {k: " ".join(v) for k, v in row.items() if isinstance(v, list)}
+            writer.writerow({**row, **lists})
+    return text.getvalue()
+
+
+def _print_summary(found: dict[str, Any], path: str) -> None:
+    cycles = found["cycles"]
+    total = max(cycles["total"], 1)
+    say(f"{path}: {cycles['total']:,} cycles, {duration(found['seconds'])} ({MODELLED})")
+    parts = ", ".join(f"{p} {cycles[p] / total:.0%}" for p in ("compute", "exchange", "sync"))
+    say(
+        f"  target {found['target']}, granularity {found['granularity']}, {found['precision']}; "
+        f"{found['vertices']:,} vertices, {found['edges']:,} edges"
+    )
+    say(f"  {found['supersteps']:,} supersteps: {parts}")
+    say(
+        f"  {found['flops'] / 1e9:.2f} GFLOP at {found['tflops']:.2f} TFLOP/s, "
+        f"{found['peak_share']:.1%} of the matrix units' {found['peak_tflops']:.1f}"
+    )
+    say(f"  {memory_line(found['memory'])}")
+
+
+def _print_rows(rows: list[Row], by: str, top: int) -> None:
+    shown = _SHOWN[by]
+    cells = [[name.replace("_", " ") for name in shown]]
+    cells += [[_cell(row, name) for name in shown] for row in rows[:top]]
+    words = [at for at, name in enumerate(shown) if name in ("name", "op", "kind", "bound")]
+    table(cells, right=[at for at in range(len(shown)) if at not in words])
+    if len(rows) > top:
+        say(f"  and {len(rows) - top:,} more: --top, --csv")
+
+
+def _cell(row: Row, name: str) -> str:
+    value = row[name]
+    if name == "name":
+        folded = [node for node in row.get("nodes", ()) if node != value]
+        text = str(value or "(no layer)") + "".join(f" + {node}" for node in folded)
+        return text if len(text) <= _NAME_WIDTH else f"{text[: _NAME_WIDTH - 3]}..."
+    if value is None:
+        return "-"
+    if name in _PERCENT:
+        return f"{value:.1%}"
+    if name == "flops":
+        return f"{value / 1e6:,.1f} M"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_changes(changes: dict[str, dict[str, Any]], other: str) -> None:
+    rows = [["", "this", other, "change"]]
+    units = {"cycles": "cycles", "memory": "fullest tile"}
+    for name, change in changes.items():
+        this, that = change["this"], change["other"]
+        figures = [f"{this:,}", f"{that:,}"]
+        if name == "memory":
+            figures = [readable(this), readable(that)]
+        mark = " over the limit" * change["over"]
+        rows.append([units[name], *figures, f"{change['change']:+.1%}{mark}"])
+    table(rows, right=(1, 2, 3))

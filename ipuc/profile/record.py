@@ -1,0 +1,143 @@
+"""The profile of a program: cycles, bytes and seconds that are modelled, not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ipuc.profile.cycles import Superstep, step_costs, supersteps
+from ipuc.profile.memory import Memory, memory
+from ipuc.program.program import Program
+from ipuc.target import Target
+
+#: What every total says of itself.
+MODELLED = "modelled, not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a program would cost.
+
+    Attributes:
+        program: what was profiled.
+        steps: its supersteps in order; `times` says how often each runs.
+        memory: bytes tile by tile.
+    """
+
+    program: Program
+    steps: list[Superstep]
+    memory: Memory
+
+    @property
+    def cycles(self) -> dict[str, int]:
+        """Cycles of one run: total, compute, exchange, sync."""
+        compute = sum(int(step.compute.max(initial=0)) * step.times for step in self.steps)
+        exchange = sum(step.exchange * step.times for step in self.steps)
+        sync = sum(step.sync * step.times for step in self.steps)
+        return {
+            "total": compute + exchange + sync,
+            "compute": compute,
+            "exchange": exchange,
+            "sync": sync,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one run at the target's clock."""
+        return self.cycles["total"] / self.program.target.clock_hz
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations of one run that codelets declare."""
+        return sum(step.flops * step.times for step in self.steps)
+
+    def summary(self) -> dict[str, Any]:
+        """Totals, as JSON values."""
+        target, peak = self.program.target, peak_flops(self.program)
+        seconds = self.seconds
+        rate = self.flops / seconds if seconds else 0.0
+        return {
+            "model": self.program.metadata.get("model"),
+            "target": target.name,
+            "tile_count": target.tiles,
+            "granularity": self.program.metadata.get("granularity"),
+            "precision": self.program.metadata.get("precision"),
+            "basis": MODELLED,
+            # Measured against Graphcore's own model of the machine, once that has been done.
+            "error": None,
+            "cycles": self.cycles,
+            "seconds": seconds,
+            "flops": self.flops,
+            "tflops": rate / 1e12,
+            "peak_tflops": peak / 1e12,
+            "peak_share": rate / peak,
+            "supersteps": sum(step.times for step in self.steps),
+            "bytes_exchanged": sum(
+                step.times * int((step.before.received + step.after.received).sum())
+                for step in self.steps
+            ),
+            "vertices": sum(family.count for family in self.program.families()),
+            "edges": sum(family.edges() for family in self.program.families()),
+        }
+
+    def memory_summary(self) -> dict[str, Any]:
+        """Memory totals, the fullest tile, and what is on it, as JSON values."""
+        found, tile, row = self.memory, self.memory.worst_tile, self.memory.worst_step
+        categories = found.categories()
+        made: dict[str, Any] = {
+            "max_tile_bytes": found.max_tile_bytes,
+            "total_bytes": found.total_bytes,
+            "limit_bytes": found.target.tile_memory_bytes,
+            "fits": found.fits,
+            "tiles_over": found.tiles_over,
+            "worst_tile": tile,
+            "worst_step": None,
+            "worst_layer": None,
+            "top": [],
+            "categories": {
+                name: {"total_bytes": int(column.sum()), "worst_tile_bytes": int(column[tile])}
+                for name, column in categories.items()
+            },
+        }
+        if row is not None:
+            step = found.lives.steps[row]
+            made["worst_step"], made["worst_layer"] = step.name, step.layer or None
+            made["top"] = [
+                {"name": held.name, "layer": held.layer, "bytes": held.bytes}
+                for held in found.top(self.program.variables, tile, row)
+            ]
+        return made
+
+
+def profile(program: Program, progress: Callable[[int, int], None] | None = None) -> Profile:
+    """Cost a program.
+
+    Args:
+        program: it has passed the verifier.
+        progress: called with (steps costed, steps in all).
+    """
+    costs = step_costs(program, progress)
+    return Profile(program, supersteps(program, costs), memory(program, costs))
+
+
+def peak_flops(program: Program) -> float:
+    """Floating point operations a second of all matrix units, at the program's precision.
+
+    A unit takes one float32 or four float16 products a cycle. Source: the rates of the AMP unit
+    in PopLibs' planner, and the peaks that follow from them.
+    """
+    target: Target = program.target
+    products = {
+        "float16": 4 * target.conv_units_float16,
+        "mixed": 4 * target.conv_units_mixed,
+    }.get(str(program.metadata.get("precision")), target.conv_units_float32)
+    return 2.0 * products * target.tiles * target.clock_hz
+
+
+def balance(compute: Any) -> float | None:
+    """Largest over mean of the cycles of all tiles; None where no tile computes."""
+    mean = float(np.mean(compute))
+    return float(np.max(compute)) / mean if mean else None

@@ -1,0 +1,196 @@
+"""`ipuc profile`, and what `compile` and `run` say about memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_models import Run, only, save_model
+from onnx import helper
+
+from ipuc.profile.cycles import supersteps
+from ipuc.profile.memory import memory
+from ipuc.program.save import load
+from ipuc.target import CATALOGUE
+
+TABLES = {
+    "layer": "layers",
+    "compute-set": "compute_sets",
+    "codelet": "vertex_types",
+    "tile": "tiles",
+    "step": "steps",
+}
+
+
+@pytest.fixture
+def net(folder: Path) -> Path:
+    """A product of 64 x 64, a Relu and a Softmax."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="product"),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        helper.make_node("Softmax", ["b"], ["y"], name="classes"),
+    ]
+    return save_model(folder / "net.onnx", nodes, {"x": [2, 64]}, {"y": [2, 64]}, {"w": weight})
+
+
+@pytest.fixture
+def compiled(ipuc: Run, net: Path, folder: Path) -> Path:
+    done = ipuc("compile", net, "--target", "tiny")
+    assert done.code == 0, done.err
+    return folder / "net.ipu"
+
+
+def test_json_agrees_with_itself_and_with_the_program(ipuc: Run, compiled: Path) -> None:
+    done = ipuc("profile", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    program = load(compiled)
+    cycles = found["cycles"]
+    assert cycles["total"] == cycles["compute"] + cycles["exchange"] + cycles["sync"]
+    assert cycles["total"] == sum(step.cycles * step.times for step in supersteps(program))
+    assert found["basis"] == "modelled, not measured"
+    assert found["seconds"] == cycles["total"] / CATALOGUE["tiny"].clock_hz
+    for table in ("layers", "compute_sets"):
+        for part in ("cycles", "compute", "exchange", "sync"):
+            total = cycles["total" if part == "cycles" else part]
+            assert sum(row[part] for row in found[table]) == total
+    assert sum(row["share"] for row in found["layers"]) == pytest.approx(1)
+    assert [row["name"] for row in found["layers"]] == ["product", "relu", "classes"]
+    assert found["layers"][0]["flops"] == found["flops"] - sum(
+        row["flops"] for row in found["layers"][1:]
+    )
+    assert found["layers"][0]["flops"] >= 2 * 2 * 64 * 64
+    need = memory(program)
+    assert found["memory"]["max_tile_bytes"] == need.max_tile_bytes
+    assert [row["memory_bytes"] for row in found["tiles"]] == need.tile_bytes.tolist()
+    totals = [row["total_bytes"] for row in found["memory"]["categories"].values()]
+    assert sum(totals) == found["memory"]["total_bytes"] == need.total_bytes
+    assert max(row["max_tile_bytes"] for row in found["steps"]) == need.max_tile_bytes
+    assert sum(row["vertices"] for row in found["vertex_types"]) == found["vertices"]
+    assert sum(row["edges"] for row in found["vertex_types"]) == found["edges"]
+
+
+def test_shares_of_the_peak(ipuc: Run, compiled: Path) -> None:
+    found = json.loads(ipuc("profile", compiled, "--json").out)
+    tiny = CATALOGUE["tiny"]
+    peak = 2 * tiny.conv_units_float32 * tiny.tiles * tiny.clock_hz
+    assert found["peak_tflops"] == peak / 1e12
+    rate = found["flops"] / found["seconds"]
+    assert found["peak_share"] == pytest.approx(rate / peak)
+    assert 0 < found["peak_share"] < 1
+
+
+@pytest.mark.parametrize(("by", "key"), TABLES.items())
+def test_every_table(ipuc: Run, compiled: Path, by: str, key: str) -> None:
+    rows = json.loads(ipuc("profile", compiled, "--json").out)[key]
+    done = ipuc("profile", compiled, "--by", by, "--csv", "table.csv", "--top", "2")
+    assert done.code == 0, done.err
+    assert "modelled, not measured" in done.out
+    assert ("more: --top" in done.out) == (len(rows) > 2)
+    with Path("table.csv").open(newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert [list(row) for row in written] == [list(row) for row in rows]
+    column = {"layer": "name", "tile": "memory_bytes", "step": "not_always_live_bytes"}.get(
+        by, "name"
+    )
+    assert [row[column] for row in written] == [str(row[column]) for row in rows]
+
+
+def test_rows_in_order(ipuc: Run, compiled: Path) -> None:
+    for words in (("--sort", "cycles"), ("--sort", "bytes-exchanged")):
+        done = ipuc("profile", compiled, "--by", "compute-set", *words, "--csv", "t.csv")
+        assert done.code == 0, done.err
+        with Path("t.csv").open(newline="", encoding="utf-8") as file:
+            column = words[1].replace("-", "_")
+            values = [int(row[column]) for row in csv.DictReader(file)]
+        assert values == sorted(values, reverse=True)
+        assert len(set(values)) > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--sort", "cycle"), "did you mean cycles"),
+        (("--sort", "nodes"), "no order"),
+        (("--fail-over", "cycles=2%"), "--compare"),
+        (("--compare", "net.ipu", "--fail-over", "speed=2%"), "speed"),
+        (("--compare", "net.ipu", "--fail-over", "cycles=2"), "cycles=2%"),
+        (("--compare", "net.ipu", "--fail-over", "cycles=x%"), "cycles=2%"),
+        (("--compare", "net.ipu", "--fail-over", "cycles=nan%"), "cycles=2%"),
+        (("--compare", "nothing.json"), "profile --json"),
+        (("--compare", "other.json"), "profile --json"),
+    ],
+)
+def test_options_that_make_no_sense(
+    ipuc: Run, compiled: Path, words: tuple[str, ...], says: str
+) -> None:
+    Path("other.json").write_text('{"cycles": 3}', encoding="utf-8")
+    done = ipuc("profile", compiled, *words)
+    assert done.code == 1
+    assert says in done.err
+
+
+def test_comparing(ipuc: Run, net: Path, compiled: Path) -> None:
+    done = ipuc("profile", net, "--target", "tiny,sync_cycles=200", "--json")
+    Path("slow.json").write_text(done.out, encoding="utf-8")
+    slow = json.loads(done.out)["cycles"]["total"]
+    quick = json.loads(ipuc("profile", compiled, "--json").out)["cycles"]["total"]
+    assert quick < slow
+    limits = ("--fail-over", "cycles=2%,memory=0%")
+    done = ipuc("profile", compiled, "--compare", "slow.json", *limits)
+    assert done.code == 0, done.err
+    assert f"{quick / slow - 1:+.1%}" in done.out
+    ipuc("compile", net, "--target", "tiny,sync_cycles=200", "-o", "slow.ipu")
+    done = ipuc("profile", "slow.ipu", "--compare", compiled, *limits, "--json")
+    assert done.code == 1
+    changes = json.loads(done.out)["compare"]
+    assert changes["cycles"] == {
+        "other": quick,
+        "this": slow,
+        "change": slow / quick - 1,
+        "over": True,
+    }
+    assert changes["memory"]["over"] is False
+    assert "cycles" in done.err
+
+
+def test_compile_tells_the_cost(ipuc: Run, net: Path, compiled: Path) -> None:
+    facts = json.loads(ipuc("compile", net, "--target", "tiny", "-o", "b.ipu", "--json").out)
+    found = json.loads(ipuc("profile", compiled, "--json").out)
+    assert facts["cycles"] == found["cycles"]["total"]
+    assert facts["seconds"] == found["seconds"]
+    for key in ("max_tile_bytes", "total_bytes", "limit_bytes", "fits"):
+        assert facts["memory"][key] == found["memory"][key]
+    assert facts["memory"]["fits"] is True
+    # `info` reads the same from the file
+    assert json.loads(ipuc("info", compiled, "--json").out)["memory"] == facts["memory"]
+
+
+def test_a_program_that_does_not_fit(ipuc: Run, net: Path, folder: Path) -> None:
+    target = ("--target", "tiny,tile_memory_bytes=9000")
+    done = ipuc("compile", net, *target)
+    assert done.code == 3
+    for word in ("does not fit", "tile ", "layer ", "step ", "w of product", "fix:", "--allow-oom"):
+        assert word in done.err, word
+    assert "does not fit" in done.out
+    only(folder, "net.ipu", "net.onnx")
+    done = ipuc("compile", net, *target, "--json")
+    assert done.code == 3
+    assert json.loads(done.out)["memory"]["fits"] is False
+    for words in (("run",), ("run", net, *target)):
+        done = ipuc(*words)
+        assert (done.code, done.out) == (3, "")
+        assert "does not fit" in done.err
+        done = ipuc(*words, "--allow-oom", "--json")
+        assert done.code == 0, done.err
+        assert "warning: the program does not fit" in done.err
+    done = ipuc("profile")
+    assert done.code == 0
+    assert done.err.count("does not fit") == 1
+    done = ipuc("render", "--size", "64")
+    assert done.code == 0
+    assert done.err.count("does not fit") == 1
