@@ -34,6 +34,7 @@ Examples:
   ipuc compile model.onnx --batch 1
   ipuc compile model.onnx --shape image=1x3x224x224 --const size=size.npy
   ipuc compile model.onnx --target gc200,tiles=64 --granularity worker -o small.ipu
+  ipuc compile model.onnx --precision "mixed,conv1=float32" --stochastic-rounding 1
 
 `ipuc info MODEL.onnx` says which of these options a model needs.
 """

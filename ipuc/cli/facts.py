@@ -8,6 +8,7 @@ import numpy as np
 
 from ipuc.cli.modelled import cost_of, noted_memory
 from ipuc.cli.output import duration, say, table
+from ipuc.codelets.rounding import Arithmetic
 from ipuc.importer.limits import readable
 from ipuc.profile.record import MODELLED
 from ipuc.program.count import count_program
@@ -34,6 +35,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "tiles": program.target.tiles,
         "tiles_used": tiles_used(program),
         "precision": about.get("precision"),
+        **Arithmetic.of(about).to_metadata(),
         "granularity": about.get("granularity"),
         "training": bool(about.get("training", False)),
         "vertices": counts.vertices,

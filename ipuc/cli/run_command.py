@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,24 @@ from ipuc.cli.options import (
     json_option,
     out_option,
 )
-from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word, timed
+from ipuc.cli.output import (
+    next_step,
+    note,
+    print_json,
+    progress,
+    say,
+    shell_word,
+    timed,
+    warn,
+)
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import open_program
 from ipuc.npz import write_arrays
 from ipuc.pipeline import run_program
 from ipuc.program.program import Program
+
+#: Layers that are named when values overflow.
+_LAYERS = 4
 
 _HELP = """Run a program on the emulator.
 
@@ -71,7 +84,8 @@ def command(
         names = ", ".join(given.arrays)
         note(f"no --input: random:0 for {names}")
     with timed() as seconds:
-        outputs = run_program(opened.program, given.arrays)
+        overflows: dict[str, int] = {}
+        outputs = run_program(opened.program, given.arrays, overflows=overflows)
     if target is not None:
         write_arrays(target, outputs)
     remark = _remark(opened.program)
@@ -80,6 +94,7 @@ def command(
             {
                 "program": str(opened.path),
                 "model": opened.program.metadata.get("model"),
+                "precision": opened.program.metadata.get("precision"),
                 "seconds": seconds[0],
                 "inputs": {
                     name: {
@@ -98,6 +113,7 @@ def command(
                     }
                     for name, array in outputs.items()
                 },
+                "overflows": overflows,
                 "remark": remark or None,
                 "out": None if target is None else str(target),
             }
@@ -110,12 +126,27 @@ def command(
         say(f"  {remark}")
     if target is not None:
         say(f"outputs written: {target}")
+    if overflows:
+        warn(overflow_text(overflows, saturate=bool(opened.program.metadata.get("saturate"))))
     note(f"emulated in {seconds[0]:.2f} s on this machine")
     word = shell_word(str(opened.path))
     if target is None:
         next_step(f"ipuc verify {word}   or   ipuc render {word} --out graph.png")
     else:
         next_step(f"ipuc verify {word}")
+
+
+def overflow_text(overflows: Mapping[str, int], *, saturate: bool) -> str:
+    """Say in which layers how many values were too large for float16."""
+    most = sorted(overflows.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{layer} {count:,}" for layer, count in most[:_LAYERS])
+    more = len(most) - _LAYERS
+    rest = f" and {more} more layers" if more > 0 else ""
+    became = "were held at 65504" if saturate else "became infinite"
+    return (
+        f"{sum(overflows.values()):,} values were too large for float16 and {became}: "
+        f"{listed}{rest}; keep those layers in float32: --precision mixed,LAYER=float32"
+    )
 
 
 def _classes(array: Any) -> list[list[list[float]]]:

@@ -13,6 +13,7 @@ from ipuc.cli.arrays import load_array
 from ipuc.cli.modelled import note_cost, noted_memory, warn_if_too_large
 from ipuc.cli.options import CompileOptions, parse_shape, split_assignment
 from ipuc.cli.output import Progress, note, readable_seconds, shell_word, warn
+from ipuc.codelets.rounding import Arithmetic
 from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
 from ipuc.pipeline import compile_model
@@ -77,11 +78,19 @@ def open_program(
             fix="leave the option out, or give the model (.onnx) instead of the program",
         )
     program = load(path, max_bytes=options.max_bytes)
+    _set_control_bits(program, options)
     if newest:
         _warn_if_changed(program, path)
     if warns:
         warn_if_too_large(noted_memory(program))
     return Opened(program, path, compiled=False)
+
+
+def _set_control_bits(program: Program, options: CompileOptions) -> None:
+    """Let the options that only matter when a program runs change what it was compiled with."""
+    kept = Arithmetic.of(program.metadata)
+    seed = kept.seed if options.stochastic_rounding is None else options.stochastic_rounding
+    program.metadata |= Arithmetic(seed, kept.saturate or options.saturate).to_metadata()
 
 
 def is_program(path: Path) -> bool:
@@ -109,6 +118,8 @@ def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Pr
         model,
         target=parse_target(options.target),
         granularity=cast("Granularity", options.granularity),
+        precision=options.precision,
+        arithmetic=Arithmetic(options.stochastic_rounding, options.saturate),
         shapes=_shapes(options),
         batch=options.batch,
         constants=constants_of(options),
