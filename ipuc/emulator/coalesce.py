@@ -17,8 +17,13 @@ from dataclasses import replace
 import numpy as np
 
 from ipuc.codelets.define import Codelet, FreeAxis
-from ipuc.program.family import Access, IndexMap, VertexFamily
+from ipuc.program.family import Access, IndexMap, Origin, VertexFamily
 from ipuc.types import Ints
+
+#: Families joined before, by what they look like: layers of a network repeat.
+_KNOWN: dict[Hashable, tuple[list[int], list[VertexFamily]]] = {}
+#: Most of them; each is some kilobytes.
+_MOST_KNOWN = 1024
 
 
 def coalesce(families: Iterable[VertexFamily]) -> list[VertexFamily]:
@@ -28,6 +33,53 @@ def coalesce(families: Iterable[VertexFamily]) -> list[VertexFamily]:
         Families that compute the same elements from the same elements, in the order of the first
         family that went into each.
     """
+    given = list(families)
+    if any(
+        a.offset.explicit is not None or a.entries is not None for f in given for a in _fields(f)
+    ):
+        return _joined(given)
+    variables = list(dict.fromkeys(a.variable for f in given for a in _fields(f)))
+    key = _look(given, variables)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = variables, _joined(given)
+    theirs, known = _KNOWN[key]
+    ours = dict(zip(theirs, variables, strict=True))
+    return [_renamed(family, ours, given[0].origins) for family in known]
+
+
+def _look(families: list[VertexFamily], variables: list[int]) -> Hashable:
+    """All that decides how families are joined; variables by number of their first use."""
+    numbers = {variable: number for number, variable in enumerate(variables)}
+    rows: list[Hashable] = []
+    for family in families:
+        fields = tuple(
+            (
+                name,
+                numbers[access.variable],
+                access.offset.base,
+                access.shape,
+                access.strides,
+                tuple(table.tobytes() for table in access.offset.tables),
+            )
+            for name, access in family.fields.items()
+        )
+        rows.append((family.codelet, family.grid, fields))
+    return tuple(rows)
+
+
+def _renamed(
+    family: VertexFamily, variables: dict[int, int], origins: tuple[Origin, ...]
+) -> VertexFamily:
+    fields = {
+        name: Access(variables[a.variable], a.offset, a.shape, a.strides)
+        for name, a in family.fields.items()
+    }
+    return VertexFamily(family.codelet, family.grid, family.tile, fields, origins)
+
+
+def _joined(families: list[VertexFamily]) -> list[VertexFamily]:
     rows = [_Row(_untiled(family)) for family in families]
     for kind in {row.kind for row in rows}:
         axes, choices = kind[1], kind[2]

@@ -29,7 +29,11 @@ def slides_of(node: Node, field: Shape, kernel: Shape, out: Shape) -> tuple[Slid
 def begin_pads(node: Node, field: Shape, kernel: Shape, out: Shape) -> list[int]:
     """Zeros before the first element of each dimension.
 
-    Source: ONNX Conv: SAME_UPPER puts the odd zero at the end, SAME_LOWER at the begin.
+    SAME_UPPER puts the odd zero at the end, SAME_LOWER at the begin. Where the kernel is smaller
+    than the stride and elements are left over, the first window begins at the first element, as
+    in onnx.reference (onnxruntime skips some in Conv, others in LpPool, and refuses MaxPool).
+
+    Source: ONNX Conv.
     """
     dims = len(field)
     mode = node.attributes.get("auto_pad", "NOTSET")

@@ -54,7 +54,8 @@ def windows(draw: st.DrawFn) -> Problem:
     else:
         attributes["auto_pad"] = padding
         if padding != "VALID":
-            # Engines disagree where a SAME window is smaller than its stride, or dilated.
+            # onnxruntime refuses SAME windows that are dilated; where they are smaller than their
+            # stride it refuses some, and onnx.reference fails
             attributes["dilations"] = [1] * dims
             attributes["strides"] = [min(s, k) for s, k in zip(strides, kernel, strict=True)]
     field = [draw(st.integers(r, max(r, most))) for r in reach]
