@@ -58,7 +58,7 @@ class ProgramError(IpucError):
 
 
 class ContainerError(IpucError):
-    """A file is no program container of ours, or it is damaged."""
+    """A file of ours or of arrays cannot be read as such, is damaged, or cannot be written."""
 
 
 class TooLarge(IpucError):

@@ -7,7 +7,6 @@ with it. Here the members of the zip are written one by one; `numpy.load` reads 
 from __future__ import annotations
 
 import math
-import secrets
 import struct
 import tokenize
 import zipfile
@@ -21,6 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError, OptionError, TooLarge
+from ipuc.files import whole
 
 Array = NDArray[Any]
 
@@ -66,26 +66,14 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
             raise OptionError(
                 "this name is too long for an .npz file", where=f'tensor "{name[:40]}..."'
             )
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with part.open("xb") as stream, zipfile.ZipFile(stream, "w") as file:
-                for name, array in arrays.items():
-                    member = zipfile.ZipInfo(name + _SUFFIX)
-                    # ZipInfo would cut the name at a zero byte.
-                    member.filename = name + _SUFFIX
-                    with file.open(member, "w", force_zip64=True) as into:
-                        # Order C, not ascontiguousarray, which turns a scalar into a vector.
-                        npy.write_array(into, np.asarray(array, order="C"), allow_pickle=False)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ContainerError(
-            f"the arrays cannot be written: {error.strerror or error}",
-            where=str(path),
-            fix="make room on the disk, or name another place with -o",
-        ) from error
+    with whole(path, "the array file") as stream, zipfile.ZipFile(stream, "w") as file:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(name + _SUFFIX)
+            # ZipInfo would cut the name at a zero byte.
+            member.filename = name + _SUFFIX
+            with file.open(member, "w", force_zip64=True) as into:
+                # Order C, not ascontiguousarray, which turns a scalar into a vector.
+                npy.write_array(into, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def read_arrays(path: Path, max_bytes: int = 4 << 30) -> dict[str, Array]:

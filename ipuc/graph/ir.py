@@ -122,6 +122,14 @@ class Graph:
                 raise InternalError(f'constant "{name}" does not have its declared type')
 
 
+def drop_unused(graph: Graph) -> None:
+    """Let go of constants that nothing reads and of types of values that are gone, in place."""
+    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    graph.constants = {name: a for name, a in graph.constants.items() if name in read}
+    alive = {*graph.inputs, *graph.constants, *graph.values()}
+    graph.types = {name: kind for name, kind in graph.types.items() if name in alive}
+
+
 def constant_type(array: NDArray[Any]) -> TensorType:
     """Type of an array, as a graph records it."""
     return TensorType(np.asarray(array).dtype.name, np.asarray(array).shape)

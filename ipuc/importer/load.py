@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ipuc.errors import OptionError, ShapeError, UnsupportedOp
-from ipuc.graph.ir import Graph, constant_type
+from ipuc.graph.ir import Graph, constant_type, drop_unused
 from ipuc.importer.check import Supported, check, everything, inline
 from ipuc.importer.inputs import describe, resolve
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
@@ -131,14 +131,6 @@ def load(
         opset=walk.opsets.get("", onnx.defs.onnx_opset_version()),
         metadata={one.key: one.value for one in source.proto.metadata_props},
     )
-    _drop_unread(graph)
+    drop_unused(graph)
     graph.check()
     return graph
-
-
-def _drop_unread(graph: Graph) -> None:
-    """Let go of constants that were only needed to compute others, and of their types."""
-    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
-    graph.constants = {name: a for name, a in graph.constants.items() if name in read}
-    alive = {*graph.inputs, *graph.constants, *graph.values()}
-    graph.types = {name: kind for name, kind in graph.types.items() if name in alive}

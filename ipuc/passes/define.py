@@ -72,14 +72,6 @@ def rename_values(node: Node, names: Mapping[str, str]) -> Node:
     return replace(node, inputs=inputs, outputs=outputs)
 
 
-def drop_unused(graph: Graph) -> None:
-    """Let go of constants that nothing reads and of types of values that are gone, in place."""
-    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
-    graph.constants = {name: a for name, a in graph.constants.items() if name in read}
-    alive = {*graph.inputs, *graph.constants, *graph.values()}
-    graph.types = {name: kind for name, kind in graph.types.items() if name in alive}
-
-
 def fresh(graph: Graph, base: str) -> str:
     """Find a value name that the graph does not use yet."""
     name, count = base, 1

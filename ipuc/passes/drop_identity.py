@@ -8,12 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ipuc.graph.ir import Graph, Node
+from ipuc.graph.ir import Graph, Node, drop_unused
 from ipuc.passes.define import (
     GraphPass,
     PassResult,
     copy_graph,
-    drop_unused,
     follow,
     rename_values,
 )

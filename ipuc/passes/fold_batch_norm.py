@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.graph.ir import Graph, Node, constant_type
-from ipuc.passes.define import GraphPass, PassResult, copy_graph, drop_unused, fresh
+from ipuc.graph.ir import Graph, Node, constant_type, drop_unused
+from ipuc.passes.define import GraphPass, PassResult, copy_graph, fresh
 
 Array = NDArray[Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ipuc.graph.ir import Graph, Node
-from ipuc.passes.define import GraphPass, PassResult, copy_graph, drop_unused
+from ipuc.graph.ir import Graph, Node, drop_unused
+from ipuc.passes.define import GraphPass, PassResult, copy_graph
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError, TooLarge
+from ipuc.files import whole
 
 Array = NDArray[Any]
 #: Called with (bytes done, bytes in all).
@@ -86,29 +87,14 @@ class Member:
 def write(path: Path, members: Sequence[Member], progress: Progress | None = None) -> None:
     """Write an archive: the same members give the same bytes.
 
-    A neighbour of the file is written and takes its place at the end, so that whoever looks finds
-    the old file or the new one, and a failure leaves nothing behind.
-
     Raises:
         ContainerError: the file cannot be written (no such folder, a full disk, ...).
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     total = sum(member.size for member in members)
-    try:
-        try:
-            with part.open("xb") as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
-                done = 0
-                for member in members:
-                    done = _write_member(archive, member, progress, done, total)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ContainerError(
-            f"the program cannot be written: {error.strerror or error}",
-            where=str(path),
-            fix="make room on the disk, or name another place with --out",
-        ) from error
+    with whole(path, "the program") as file, zipfile.ZipFile(file, "w") as archive:
+        done = 0
+        for member in members:
+            done = _write_member(archive, member, progress, done, total)
 
 
 def _write_member(

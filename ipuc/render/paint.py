@@ -107,7 +107,7 @@ def save_png(image: Image.Image, path: Path, provenance: dict[str, str]) -> None
         info.add_itxt(key, value)
     data = io.BytesIO()
     image.save(data, "PNG", pnginfo=info, compress_level=6)
-    with whole(path) as stream:
+    with whole(path, "the picture") as stream:
         stream.write(data.getbuffer())
 
 

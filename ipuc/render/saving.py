@@ -1,45 +1,20 @@
-"""Files of the render steps: arrays with a JSON header, written whole or not at all."""
+"""Files of the render steps: arrays with a JSON header."""
 
 from __future__ import annotations
 
 import json
-import secrets
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError
+from ipuc.files import whole
 
 #: Version of the saved scenes and layouts.
 FORMAT = 1
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a neighbour of a file for writing, which takes the file's place if all goes well.
-
-    Raises:
-        ContainerError: the file cannot be written (no such folder, a full disk, ...).
-    """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with part.open("xb") as stream:
-                yield stream
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ContainerError(
-            f"the file cannot be written: {error.strerror or error}",
-            where=str(path),
-            fix="make room on the disk, or name another place with --out",
-        ) from error
 
 
 def save_arrays(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -49,7 +24,7 @@ def save_arrays(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[An
         ContainerError: the file cannot be written.
     """
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
-    with whole(path) as stream:
+    with whole(path, "the file") as stream:
         np.savez(stream, allow_pickle=False, header=text, **arrays)
 
 

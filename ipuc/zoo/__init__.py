@@ -91,8 +91,8 @@ def write(name: str, path: str | Path, seed: int = 0, *, batch: int | None = 1) 
         The file's path.
 
     Raises:
-        OptionError: there is no such model, it cannot have this batch, or the file cannot be
-            written.
+        OptionError: there is no such model, or it cannot have this batch.
+        ContainerError: the file cannot be written.
     """
     draft = _draft(name, batch)
     return save(draft, _weights(draft, seed), Path(path))

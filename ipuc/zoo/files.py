@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ipuc.errors import OptionError
+from ipuc.files import whole
 from ipuc.types import Shape
 from ipuc.zoo.draft import Draft, Weights
 
@@ -43,30 +41,16 @@ def assemble(draft: Draft, weights: Weights) -> onnx.ModelProto:
 
 
 def save(draft: Draft, weights: Weights, path: Path) -> Path:
-    """Write the whole model, weights straight from their arrays.
-
-    The file is written beside its final place and moved there when it is complete, so a
-    reader never sees half of it and a failure leaves nothing.
+    """Write the whole model, weights straight from their arrays; whole or not at all.
 
     Returns:
         The path.
 
     Raises:
-        OptionError: the file cannot be written there.
+        ContainerError: the file cannot be written there.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with partial.open("xb") as stream:
-            stream.writelines(_pieces(draft, weights))
-        partial.replace(path)
-    except OSError as error:
-        raise OptionError(
-            f"the model cannot be written: {os.strerror(error.errno or 0)}",
-            where=str(path),
-            fix="choose a folder that exists, may be written to and has room",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path, "the model") as stream:
+        stream.writelines(_pieces(draft, weights))
     return path
 
 
