@@ -29,6 +29,9 @@ Array = NDArray[Any]
 #: A part of a GC200: node tests are small, and planning for all tiles takes longer.
 DEFAULT_TARGET = "gc200,tiles=64"
 
+#: Programs that a model keeps, the last used: each holds the weights once more.
+KEPT_PROGRAMS = 8
+
 
 class IpucRep(BackendRep):
     """A model that is compiled when its inputs arrive, once for each set of shapes.
@@ -111,6 +114,7 @@ class IpucRep(BackendRep):
         while True:
             key = (shapes, tuple((name, arrays[name].tobytes()) for name in names))
             if key in self._programs:
+                self._programs[key] = self._programs.pop(key)  # the last used stands last
                 return self._programs[key]
             try:
                 program = self._compile(arrays, names)
@@ -122,6 +126,8 @@ class IpucRep(BackendRep):
                 continue
             self._deciding[shapes] = names
             self._programs[key] = program, names
+            if len(self._programs) > KEPT_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
             return program, names
 
     def _compile(self, arrays: Mapping[str, Array], constants: Sequence[str]) -> Program:

@@ -84,6 +84,19 @@ def test_equal_shapes_and_deciding_values_are_compiled_once() -> None:
     assert rep.program is first
 
 
+def test_only_the_last_used_programs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipuc.backend, "KEPT_PROGRAMS", 2)
+    rep = rep_of(reshaping())
+    made = {}
+    for rows in (3, 1, 3, 2):  # 3 is used again before 2 comes, so 1 is let go
+        rep.run([X, np.array([rows], np.int64)])
+        made[rows] = rep.program
+    for rows, kept in ((3, True), (2, True), (1, False)):
+        (y,) = rep.run([X, np.array([rows], np.int64)])
+        np.testing.assert_array_equal(y, np.maximum(X, 0).reshape(rows, -1))
+        assert (rep.program is made[rows]) == kept
+
+
 def test_inputs_by_name_by_order_or_a_single_array_and_outputs_by_name() -> None:
     model = model_of(
         helper.make_node("Relu", ["x"], ["y"]),
