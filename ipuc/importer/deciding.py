@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 
 import onnx
 
 from ipuc.graph.infer import DECIDING
 from ipuc.importer.check import standard
-from ipuc.importer.read import ModelSource, read_model
+from ipuc.importer.read import ModelSource
 
 #: Operators that look at the shape of their input only, which is static, never at its values.
 SHAPE_ONLY = frozenset({"EyeLike", "Shape", "Size"})
@@ -61,13 +60,3 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _all_nodes(attribute.g)
-
-
-def inputs_to_specialise(model: str | Path | onnx.ModelProto) -> list[str]:
-    """List the data inputs of a model that need a value before it can be compiled.
-
-    Raises:
-        ImportFailure: the file cannot be read as an ONNX model.
-        TooLarge: it asks for more than the default limit.
-    """
-    return deciding_inputs(read_model(model))

@@ -29,12 +29,11 @@ _DENSE = 16
 
 
 def counted_fields(family: VertexFamily) -> dict[str, Access]:
-    """The fields that the vertex graph counts: all but scalar ones."""
-    return {
-        spec.name: family.fields[spec.name]
-        for spec in family.codelet.fields
-        if not getattr(spec, "scalar", False)
-    }
+    """The fields that the vertex graph counts, in declaration order.
+
+    They are all: what Poplar keeps in scalar fields and worklists are template parameters here.
+    """
+    return {spec.name: family.fields[spec.name] for spec in family.codelet.fields}
 
 
 def sorted_runs(access: Access) -> Ints:

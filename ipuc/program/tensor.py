@@ -159,10 +159,6 @@ class Tensor:
             pieces.append(made)
         return Tensor(shape, self.dtype, tuple(pieces))
 
-    def as_dtype(self, dtype: str) -> Tensor:
-        """The same bits under another name of an equally wide type."""
-        return replace(self, dtype=dtype)
-
 
 def of_variable(variable: Variable) -> Tensor:
     """The whole of a variable, in row-major order."""

@@ -16,9 +16,10 @@ from ipuc.errors import OptionError, ShapeError, TooLarge, UnsupportedOp
 from ipuc.graph.export import to_model
 from ipuc.graph.infer import UndecidedShape
 from ipuc.graph.ir import Graph
-from ipuc.importer.deciding import inputs_to_specialise
+from ipuc.importer.deciding import deciding_inputs
 from ipuc.importer.inspect import inspect_model
 from ipuc.importer.load import load
+from ipuc.importer.read import read_model
 from ipuc.types import TensorType
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("*.onnx"))
@@ -185,7 +186,7 @@ DECIDED = """g (float[2,3] x, int64[N] s, float[2] z) => (float[A,B] y, float[2]
 
 def test_an_input_that_decides_a_shape_is_named_and_can_be_given() -> None:
     model = _model(DECIDED)
-    assert inputs_to_specialise(model) == ["s"]
+    assert deciding_inputs(read_model(model)) == ["s"]
     with pytest.raises(UndecidedShape) as caught:
         load(model, shapes={"s": (2,)})
     assert caught.value.values == ("s",)
@@ -200,7 +201,7 @@ def test_shape_of_an_input_does_not_make_it_decide() -> None:
     model = _model(
         "g (float[2,3] x, float[3,2] z) => (float[3,2] y) { s = Shape(z) y = Reshape(x, s) }"
     )
-    assert inputs_to_specialise(model) == []
+    assert deciding_inputs(read_model(model)) == []
     assert _ops(load(model)) == ["Reshape"]
 
 

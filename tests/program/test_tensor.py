@@ -122,4 +122,3 @@ def test_shapes_that_do_not_broadcast_are_refused() -> None:
 def test_element_types() -> None:
     tensor, _ = variable((2, 3))
     assert tensor.itemsize == 4
-    assert tensor.as_dtype("int32").dtype == "int32"
