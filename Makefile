@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/.ready-dev
 FULL_READY := $(VENV)/.ready-full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint type imports test test-full golden bench models demo check clean
+.PHONY: help setup format lint type imports test test-full golden bench calibrate models demo check clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -73,6 +73,10 @@ bench: $(DEV_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numb
 	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
 	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
 	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
+
+calibrate: $(DEV_READY) ## errors of the planner against figures in CSV=path; OUT=path to keep them
+	@test -n "$(CSV)" || { echo "say where the figures are: make calibrate CSV=path"; exit 1; }
+	$(BIN)/python benchmarks/ipumodel.py "$(CSV)" $(if $(OUT),--out "$(OUT)")
 
 demo: $(DEMO_READY) models/alexnet.onnx models/resnet34.onnx ## the main job, end to end: AlexNet on a photo, and its picture
 	@mkdir -p $(DEMO)

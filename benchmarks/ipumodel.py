@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer
-from ipuc.planner.poplin.params import convolution
+from ipuc.planner.poplin.executed import conv_layer, fc_layer, matmul_layer, octave_layer
+from ipuc.planner.poplin.params import ConvParams, convolution
+from ipuc.planner.poplin.pooling import pool_layer
 from ipuc.target import CATALOGUE, Target
 
 TARGETS = {"Mk1": "gc2", "Mk2": "gc200"}
@@ -31,26 +32,58 @@ def numbers(text: str, rank: int) -> tuple[int, ...]:
     return found if len(found) == rank else found * rank
 
 
-def conv(target: Target, given: dict[str, str]) -> Executed:
-    """A convolution layer: forward, data gradient, weight gradient, update."""
+def window(given: dict[str, str], kernel: str, channels: tuple[int, int]) -> ConvParams:
+    """Read a window that slides over a field: a convolution's or a pooling's."""
     field = numbers(given["field"], 2)
     rank = len(field)
-    both = numbers(given.get("padding", "0"), rank)
-    low = numbers(given["padding-lower"], rank) if "padding-lower" in given else both
-    high = numbers(given["padding-upper"], rank) if "padding-upper" in given else both
-    forward = convolution(
+    both = given.get("padding", "0")
+    pads = (numbers(given.get(f"padding-{end}", both), rank) for end in ("lower", "upper"))
+    return convolution(
         field,
-        numbers(given["kernel-size"], rank),
-        channels=(int(given["input-channels"]), int(given["output-channels"])),
+        numbers(given[kernel], rank),
+        channels=channels,
         batch=int(given.get("batch-size", 1)),
         stride=numbers(given.get("stride", "1"), rank),
-        pads=tuple(zip(low, high, strict=True)),
+        pads=tuple(zip(*pads, strict=True)),
         groups=int(given.get("conv-groups", 1)),
     )
-    return conv_layer(target, forward)
 
 
-def fully_connected(target: Target, given: dict[str, str]) -> Executed:
+def conv(target: Target, given: dict[str, str]) -> int:
+    """A convolution layer: forward, data gradient, weight gradient, update."""
+    channels = (int(given["input-channels"]), int(given["output-channels"]))
+    return conv_layer(target, window(given, "kernel-size", channels)).cycles
+
+
+def octave(target: Target, given: dict[str, str]) -> int:
+    """A convolution with a share of its channels at half the resolution."""
+    both = float(given.get("alpha", 0))
+    paths = []
+    sides = []
+    for side in ("in", "out"):
+        channels = int(given[f"{side}put-channels"])
+        low = int(channels * float(given.get(f"alpha-{side}", both)))
+        sides.append((channels - low, low))
+    field = numbers(given["field"], 2)
+    half = "{" + ",".join(str(size // 2) for size in field) + "}"
+    for resolution, ins in enumerate(sides[0]):
+        for to, outs in enumerate(sides[1]):
+            if ins and outs:
+                smaller = {**given, "field": half} if resolution or to else given
+                paths.append(window(smaller, "kernel-size", (ins, outs)))
+    return octave_layer(target, paths).cycles
+
+
+def pooling(target: Target, given: dict[str, str]) -> int:
+    """A pooling layer and its gradient."""
+    kind = "max" if given.get("pooling-type", "MAX").upper() == "MAX" else "mean"
+    channels = int(given["channels"])
+    detected = int(given.get("fwd-chans-per-group", channels))
+    made = pool_layer(target, window(given, "kernel", (1, 1)), kind, channels, detected=detected)
+    return sum(made.values())
+
+
+def fully_connected(target: Target, given: dict[str, str]) -> int:
     """A fully connected layer: forward, data gradient, weight gradient, update."""
     return fc_layer(
         target,
@@ -59,18 +92,20 @@ def fully_connected(target: Target, given: dict[str, str]) -> Executed:
         int(given["output-size"]),
         groups=int(given.get("num-groups", 1)),
         itemsize=4 if given.get("data-type") == "float" else 2,
-    )
+    ).cycles
 
 
-def product(target: Target, given: dict[str, str]) -> Executed:
+def product(target: Target, given: dict[str, str]) -> int:
     """A matrix product added to a matrix."""
-    return matmul_layer(target, *(int(given[name]) for name in "mkn"))
+    return matmul_layer(target, *(int(given[name]) for name in "mkn")).cycles
 
 
-RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed]] = {
+RUNNERS: dict[str, Callable[[Target, dict[str, str]], int]] = {
     "conv": conv,
     "fc": fully_connected,
     "gemm": product,
+    "oct_conv": octave,
+    "pooling": pooling,
 }
 
 
@@ -85,8 +120,7 @@ def predict(row: dict[str, str]) -> dict[str, Any]:
     target = CATALOGUE[TARGETS[row["target"]]]
     if "tiles-per-ipu" in given:
         target = dataclasses.replace(target, tiles=int(given["tiles-per-ipu"]))
-    made = runner(target, given)
-    return {**empty, "pred_cycles": made.cycles, "status": "ok", "made": made}
+    return {**empty, "pred_cycles": runner(target, given), "status": "ok"}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -134,6 +168,11 @@ def main() -> None:
                 flush=True,
             )
     print(table(rows))
+    if given.out:
+        with given.out.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
     print(f"{time.perf_counter() - start:.1f} s")
 
 

@@ -6,6 +6,7 @@ single_conv_layer.cpp); the fitted figures stand in the target record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipuc.codelets.cycles import move
@@ -164,3 +165,19 @@ def _loop_copy(plan: Plan) -> int:
     per = 0.44 if run % 8 == 0 else 3.125 if run % 4 == 0 else 5.15
     count = plan.items["reduced"] * params.out_itemsize
     return int(steps * (587 + count * per))
+
+
+def octave_layer(target: Target, paths: Sequence[ConvParams]) -> Executed:
+    """A convolution on two resolutions: one layer for each path between them.
+
+    The paths' layout changes are copies of the same program steps, so they are paid once. Pooling
+    and upsampling between the resolutions are not charged.
+    """
+    total: dict[str, int] = {}
+    plans: list[Plan] = []
+    for path in paths:
+        layer = conv_layer(target, path)
+        plans += layer.plans
+        for name, value in layer.items.items():
+            total[name] = value if name == "layouts" else total.get(name, 0) + value
+    return Executed(total, tuple(plans))

@@ -55,7 +55,6 @@ def test_every_choice_keeps_outputs_and_multiply_adds(forward: ConvParams, weigh
         assert made.macs >= params.macs
         if how.combine == 1:
             assert combined_outputs == outputs
-            assert made.macs == params.macs
 
 
 def test_expansion_is_im2col() -> None:

@@ -1,0 +1,110 @@
+"""Whole layers: what runs besides the plans, and that nothing planned only is charged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ipuc.codelets.cycles import move
+from ipuc.planner.poplin.executed import (
+    CONV_LAYOUTS,
+    FC_LAYOUTS,
+    conv_layer,
+    fc_layer,
+    matmul_layer,
+    octave_layer,
+    plan_cycles,
+)
+from ipuc.planner.poplin.params import convolution, data_gradient
+from ipuc.planner.poplin.pooling import plan_pool, pool_layer
+from ipuc.target import CATALOGUE
+
+GC2 = CATALOGUE["gc2"]
+SMALL = convolution((14, 14), (3, 3), channels=(32, 32), batch=2, pads=((1, 1), (1, 1)))
+
+
+def test_an_unsplit_depth_sends_no_partial_sums() -> None:
+    layer = matmul_layer(GC2, 200, 64, 10000)
+    (plan,) = layer.plans
+    assert plan.depth == 1
+    ran = plan_cycles(GC2, plan)
+    assert plan.items["first_reduce_exchange"] > 0
+    assert ran["first_reduce_exchange"] == 0
+    assert "regroup" not in ran
+    # The vertex and the cast of its sums are two compute sets, the addition is a third.
+    assert layer.items["entry"] == 3 * GC2.compute_set_cycles
+    assert "layouts" not in layer.items
+
+
+def test_a_split_depth_sends_its_partial_sums() -> None:
+    layer = fc_layer(GC2, 16, 1000, 1000)
+    split = [plan for plan in layer.plans if plan.depth > 1]
+    assert split
+    for plan in split:
+        ran = plan_cycles(GC2, plan)
+        assert ran["first_reduce_exchange"] == plan.serial * plan.items["first_reduce_exchange"]
+        assert ran["reduce"] > 0
+    assert layer.items["layouts"] == FC_LAYOUTS * GC2.layout_change_cycles
+
+
+def test_fitted_figures_are_the_target_records() -> None:
+    slow = dataclasses.replace(
+        GC2, layout_change_cycles=2000, compute_set_cycles=400, rearrange_percent_float16=0
+    )
+    old, new = conv_layer(GC2, SMALL), conv_layer(slow, SMALL)
+    assert new.items["layouts"] == CONV_LAYOUTS * 2000
+    assert new.items["entry"] * GC2.compute_set_cycles == old.items["entry"] * 400
+    assert old.items["rearrange"] > 0
+    assert "rearrange" not in new.items
+
+
+def test_three_passes_of_a_convolution() -> None:
+    layer = conv_layer(GC2, SMALL)
+    assert [plan.problem.purpose.value for plan in layer.plans] == [
+        "conv forward",
+        "conv data gradient",
+        "conv weight gradient",
+    ]
+    assert layer.cycles == sum(layer.items.values())
+    # Twice the batch is more work, and less than twice the fixed part.
+    twice = conv_layer(GC2, dataclasses.replace(SMALL, batch=4))
+    assert layer.cycles < twice.cycles < 2 * layer.cycles
+
+
+def test_octave_paths_share_their_layout_changes() -> None:
+    alone = conv_layer(GC2, SMALL)
+    both = octave_layer(GC2, [SMALL, SMALL])
+    assert both.cycles == 2 * alone.cycles - alone.items["layouts"]
+
+
+def test_reduction_stages_multiply_to_their_depth() -> None:
+    stages = move.reduction_stages(1472)
+    depth = np.arange(len(stages))
+    assert (stages.prod(axis=1)[1:] >= depth[1:]).all()
+    assert ((stages > 1).sum(axis=1)[[1, 2, 15, 16, 124, 125, 1472]] == [0, 1, 1, 2, 2, 3, 3]).all()
+    # No stage is longer than its fair share by more than rounding.
+    assert stages[16:125].max() <= 13
+    assert stages[125:].max() <= 13
+
+
+def test_pooling_covers_the_field() -> None:
+    window = convolution((17, 17), (3, 3), channels=(1, 1), stride=(2, 2))
+    plan = plan_pool(GC2, window, "max", 768, 8)
+    assert np.prod(plan.splits) <= GC2.tiles
+    assert plan.total == sum(plan.items.values())
+    back = plan_pool(GC2, data_gradient(window), "max gradient", 768, 8)
+    assert back.items["compute"] > 0
+
+
+@pytest.mark.parametrize("kind", ["max", "mean"])
+def test_pooling_of_more_channels_costs_more(kind: str) -> None:
+    window = convolution((35, 35), (3, 3), channels=(1, 1), stride=(2, 2))
+    few, many = (pool_layer(GC2, window, kind, n, detected=8) for n in (64, 512))
+    assert sum(few.values()) < sum(many.values())
+
+
+def test_pooling_of_odd_channels_has_a_plan() -> None:
+    window = convolution((8, 8), (2, 2), channels=(1, 1), stride=(2, 2))
+    assert plan_pool(GC2, window, "mean", 3, 8).group == 4
