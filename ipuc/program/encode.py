@@ -59,6 +59,10 @@ class Pool:
         return self._known[key]
 
 
+#: What differs from one compilation to the next: the same model gives the same bytes.
+_NOT_SAVED = frozenset({"seconds"})
+
+
 class Encoder:
     """Writes one program.
 
@@ -105,7 +109,10 @@ class Encoder:
                 ]
                 for layer in program.layers
             ],
-            "metadata": plain(program.metadata, "metadata"),
+            "metadata": plain(
+                {name: fact for name, fact in program.metadata.items() if name not in _NOT_SAVED},
+                "metadata",
+            ),
         }
         arrays: list[Ints] = self._tables.items
         self.tables = np.concatenate([np.empty(0, np.int64), *arrays])

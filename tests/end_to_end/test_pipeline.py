@@ -21,6 +21,7 @@ from ipuc.errors import OptionError, ShapeError, UnsupportedOp
 from ipuc.graph.infer import UndecidedShape
 from ipuc.ops.define import operators
 from ipuc.pipeline import compile_model, random_input, random_inputs, run_program
+from ipuc.program.save import save
 from ipuc.target import parse_target
 from ipuc.types import TensorType
 
@@ -45,6 +46,15 @@ def test_metadata_say_what_was_compiled_and_how(path: Path) -> None:
     assert all(seconds >= 0 for seconds in told["seconds"].values())
     assert told["model_metadata"]["ipuc.image"] == "digits"
     json.dumps(told, allow_nan=False)
+
+
+def test_two_compilations_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "a.ipu", tmp_path / "b.ipu"]
+    for file in files:
+        program = compile_model(path, target=TARGET)
+        assert program.metadata["seconds"]  # what differs is known, and not saved
+        save(program, file)
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_model_in_memory_has_no_file(path: Path) -> None:
