@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.emulator import run, strict
 from ipuc.emulator.coalesce import coalesce
 from ipuc.program.builder import Builder, ComputeSetBuilder
-from ipuc.program.family import VertexFamily
+from ipuc.program.family import VertexFamily, separable
 from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor
 from ipuc.target import parse_target
@@ -53,6 +55,26 @@ def test_a_missing_vertex_keeps_the_others_apart() -> None:
     (alone,) = coalesce(work.families)
     assert alone.count == 2
     assert alone.windows() == work.families[0].windows()
+
+
+def test_tables_that_meet_on_different_bases_are_no_row() -> None:
+    graph = Builder(TINY)
+    x, out = graph.input("x", "float32", (20,)), graph.variable("out", "float32", (20,))
+    with graph.compute_set("double") as work:
+        for tile, (base, begin) in enumerate(((0, 0), (10, 3))):
+            fields = {
+                name: replace(graph.field(tensor, [[0]], (3,)), offset=separable(base, [begin]))
+                for name, tensor in (("a", x), ("b", x), ("out", out))
+            }
+            work.add(BinaryOp("add"), [tile], **fields)
+    graph.output("out", out)
+    graph.map_rest()
+    values = np.random.default_rng(2).normal(size=20).astype(np.float32)
+    want = np.zeros(20, np.float32)
+    for place in (slice(0, 3), slice(13, 16)):
+        want[place] = 2 * values[place]
+    assert len(coalesce(work.families)) == 2
+    np.testing.assert_array_equal(run.run(graph.build(), {"x": values})["out"], want)
 
 
 def _row(pads: list[tuple[int, int]]) -> tuple[Builder, list[VertexFamily]]:

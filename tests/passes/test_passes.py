@@ -186,7 +186,16 @@ def test_dead_nodes_and_extra_outputs_go() -> None:
     assert not result.constants
 
 
+def test_a_split_keeps_the_parts_that_nobody_reads() -> None:
+    graph = _load(
+        "g (float[4] x) => (float[2] y) { p, q = Split<num_outputs = 2>(x) y = Relu(p) }",
+        opset=18,
+    )
+    assert not RemoveDead().run(graph).modified
+
+
 NORM = "{act} = BatchNormalization<epsilon = 0.01>({conv}, s, t, m, v)"
+TRAINING = "BatchNormalization<training_mode = 1>"
 
 
 def _norm_weights(channels: int, seed: int = 3) -> dict[str, np.ndarray]:
@@ -202,9 +211,10 @@ def _norm_weights(channels: int, seed: int = 3) -> dict[str, np.ndarray]:
     kernel=st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple),
     bias=st.booleans(),
     opset=st.sampled_from([7, 9, 14, 15, 21]),
+    epsilon=st.sampled_from(["<epsilon = 0.01>", ""]),
 )
 def test_batch_norm_folds_into_convolutions(
-    groups: int, per_group: int, kernel: tuple[int, ...], bias: bool, opset: int
+    groups: int, per_group: int, kernel: tuple[int, ...], bias: bool, opset: int, epsilon: str
 ) -> None:
     dice = np.random.default_rng(groups)
     out = groups * per_group
@@ -216,7 +226,7 @@ def test_batch_norm_folds_into_convolutions(
     graph = _load(
         f"""g (float[{dims}] x) => (float[{",".join("N" * (len(kernel) + 2))}] y)
         {{ [conv] c = Conv<group = {groups}>(x, w{", b" if bias else ""})
-           [norm] {NORM.format(act="y", conv="c")} }}""",
+           [norm] y = BatchNormalization{epsilon}(c, s, t, m, v) }}""",
         weights,
         opset,
     )
@@ -234,6 +244,7 @@ def test_batch_norm_folds_into_convolutions(
         ("c = Conv(x, w) {norm}", "y, float[A,B,C,D] c"),
         ("c = Relu(x) {norm}", "y"),
         ("c = Conv(x, x2) {norm}", "y"),
+        (f"c = Conv(x, w) y, m2, v2 = {TRAINING}(c, s, t, m, v)", "y"),
         ("c = Conv(x, w) s2 = Relu(x2) y = BatchNormalization(c, x3, t, m, v)", "y"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import resource
 import subprocess
@@ -262,6 +263,18 @@ def test_a_wrong_value_inside_is_refused_or_sound(
     assert equal(load(tmp_path / "sound.ipu"), program)
 
 
+@pytest.mark.parametrize("number", [1 << 62, -(1 << 62)])
+def test_a_number_of_a_table_stays_where_sums_fit(saved: Path, tmp_path: Path, number: int) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        tables = np.load(io.BytesIO(archive.read("tables.npy")))
+    tables[-1] = number
+    content = io.BytesIO()
+    np.save(content, tables)
+    path = rewritten(saved, tmp_path / "wrong.ipu", {"tables.npy": content.getvalue()})
+    with pytest.raises(ContainerError, match="a number in a table is out of range"):
+        load(path)
+
+
 def changed(saved: Path, path: Path, place: tuple[Any, ...], value: Any) -> Path:
     content = document(saved)
     holder = content
@@ -288,6 +301,7 @@ def changed(saved: Path, path: Path, place: tuple[Any, ...], value: Any) -> Path
         (("main", 1, 0), ["launch", 1], "a step is"),
         (("constants",), [1], "other members than it names"),
         (("values", "y", 2, 0, 3), 7, 'a view leaves variable "y"'),
+        (("values", "y", 2), [], "the pieces of a tensor do not cover it"),
         (("metadata",), [], "the metadata is"),
     ],
 )
