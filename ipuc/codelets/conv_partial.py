@@ -161,6 +161,10 @@ class ConvPartial(Codelet):
             writeable=False,
         )
 
+    def itemsize(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of an element of the operands; sums may be wider."""
+        return sizes["x"]
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:

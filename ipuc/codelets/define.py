@@ -183,6 +183,10 @@ class Codelet(ABC):
             itemsize: bytes of one data element.
         """
 
+    def itemsize(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of the element that `cycles` asks about, from those of the fields: the widest."""
+        return max(sizes.values())
+
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """Poplar's edges of one vertex: one per vector field, one per entry of a list field."""
         return sum(math.prod(windows[spec.name][: spec.list_axes]) for spec in self.fields)

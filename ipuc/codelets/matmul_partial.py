@@ -77,6 +77,10 @@ class MatMulPartial(Codelet):
             *batches,
         )
 
+    def itemsize(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of an element of the operands; sums may be wider."""
+        return sizes["a"]
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:

@@ -51,6 +51,10 @@ class ReduceAdd(Codelet):
         """The outputs."""
         return tuple(FreeAxis({"partials": d + 1, "out": d}) for d in range(len(windows["out"])))
 
+    def itemsize(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of an element of the sum; partials may be wider."""
+        return sizes["out"]
+
     def cycles(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:

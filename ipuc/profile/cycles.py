@@ -193,7 +193,8 @@ def vertex_cycles(program: Program, family: VertexFamily) -> int:
         is as many cycles of the tile as there are workers, if one worker runs it: the formula on
         a tile that has no other.
     """
-    itemsize = max(program.variables[a.variable].itemsize for a in family.fields.values())
+    sizes = {n: program.variables[a.variable].itemsize for n, a in family.fields.items()}
+    itemsize = family.codelet.itemsize(sizes)
     target = program.target
     if family.workers == "one":
         target = dataclasses.replace(target, worker_contexts=1)

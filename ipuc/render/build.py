@@ -130,8 +130,8 @@ def _share_with_regions(
 
 def vertex_cycles(program: Program, family: VertexFamily) -> float:
     """Cycles of one vertex of a family, by its codelet's formula."""
-    access = next(iter(family.fields.values()))
-    itemsize = program.variables[access.variable].itemsize
+    sizes = {n: program.variables[a.variable].itemsize for n, a in family.fields.items()}
+    itemsize = family.codelet.itemsize(sizes)
     target: Target = program.target
     return float(family.codelet.cycles(target, family.windows(), itemsize))
 
