@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from ipuc.cli.output import duration, next_step, note, print_json, progress, say
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import open_program
 from ipuc.errors import ContainerError, OptionError, nearest
+from ipuc.files import whole
 from ipuc.importer.limits import readable
 from ipuc.profile.record import MODELLED, profile
 from ipuc.profile.tables import TABLES, Row, in_order, to_json
+from ipuc.profile.trace import trace
 
 _HELP = """Say what a program would cost on the chip: cycles, time and memory.
 
@@ -31,6 +34,7 @@ Examples:
   ipuc profile
   ipuc profile alexnet.ipu --by layer --sort cycles --top 5
   ipuc profile alexnet.ipu --by tile --csv tiles.csv
+  ipuc profile alexnet.ipu --trace trace.json --trace-tiles 0,5,100-110
   ipuc profile new.ipu --compare old.ipu --fail-over cycles=2%,memory=1%
 
 \b
@@ -84,6 +88,18 @@ _NAME_WIDTH = 44
     help="Write the whole table, all columns.",
 )
 @click.option(
+    "--trace",
+    "trace_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a timeline that Perfetto (ui.perfetto.dev) and Chrome open.",
+)
+@click.option(
+    "--trace-tiles",
+    metavar="0,5,100-110|all",
+    help="Tiles to draw beside the busiest and the median one.",
+)
+@click.option(
     "--compare", type=click.Path(path_type=Path), metavar="OTHER", help="Show the difference."
 )
 @click.option("--fail-over", metavar="cycles=2%,memory=1%", help="Limits for --compare.")
@@ -98,6 +114,8 @@ def command(
     sort: str | None,
     top: int,
     csv_file: Path | None,
+    trace_file: Path | None,
+    trace_tiles: str | None,
     compare: Path | None,
     fail_over: str | None,
     options: CompileOptions,
@@ -105,8 +123,10 @@ def command(
 ) -> None:
     """Profile, print, compare."""
     limits = _limits(fail_over, compare)
-    if csv_file is not None:
-        csv_file = settle_output(csv_file, "profile.csv", source=program)
+    if trace_tiles is not None and trace_file is None:
+        raise OptionError("--trace-tiles needs a timeline", fix="add --trace FILE")
+    csv_file = csv_file and settle_output(csv_file, "profile.csv", source=program)
+    trace_file = trace_file and settle_output(trace_file, "trace.json", source=program)
     with progress() as bar:
         opened = open_program(program, options, bar, warns=False)
         found = profile(opened.program, lambda done, of: bar("profile", done, of))
@@ -115,7 +135,10 @@ def command(
     if sort is not None:
         rows = in_order(rows, _column(rows, sort))
     if csv_file is not None:
-        csv_file.write_text(_csv(rows), encoding="utf-8", newline="")
+        _write(csv_file, "the table", _csv(rows))
+    if trace_file is not None:
+        made = trace(found, _tiles(trace_tiles, opened.program.target.tiles))
+        _write(trace_file, "the timeline", json.dumps(made, separators=(",", ":")))
     mine = to_json(found)
     changes = None if other is None else _changes(mine, other, limits)
     warn_if_too_large(mine["memory"])
@@ -129,14 +152,41 @@ def command(
         if changes is not None:
             say()
             _print_changes(changes, str(compare))
-    if csv_file is not None and not as_json:
-        say(f"table written: {csv_file}, {len(rows)} rows")
+        if csv_file is not None:
+            say(f"table written: {csv_file}, {len(rows)} rows")
+        if trace_file is not None:
+            say(f"timeline written: {trace_file}, {readable(trace_file.stat().st_size)}")
     if worse:
         note(f"worse than --fail-over allows: {', '.join(worse)}")
         ctx.exit(1)
     if not as_json:
         word = shell_word(str(opened.path))
         next_step(f"ipuc profile {word} --by compute-set --sort cycles")
+
+
+def _write(path: Path, what: str, text: str) -> None:
+    with whole(path, what) as file:
+        file.write(text.encode("utf-8"))
+
+
+def _tiles(text: str | None, tiles: int) -> list[int]:
+    """Read 0,5,100-110 or all."""
+    if text is None:
+        return []
+    if text.strip() == "all":
+        return list(range(tiles))
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not first <= last < tiles:
+            raise OptionError(
+                f'"{part}" is no tile of {tiles}',
+                where="--trace-tiles",
+                fix=f"write 0,5,100-110 or all; the last tile is {tiles - 1}",
+            )
+        found += range(first, last + 1)
+    return found
 
 
 def _limits(text: str | None, compare: Path | None) -> dict[str, float]:

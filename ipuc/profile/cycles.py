@@ -179,10 +179,17 @@ def _compute_set(program: Program, compute_set: ComputeSet) -> Superstep:
 
 def exchange_cycles(target: Target, traffic: Traffic) -> int:
     """Cycles in which the slowest tile has received and sent its bytes."""
-    rate = target.exchange_bytes_per_cycle
+    return int(busy_cycles(target, traffic).max(initial=0))
+
+
+def busy_cycles(target: Target, traffic: Traffic) -> Ints:
+    """Cycles in which each tile receives or sends: int64[tiles].
+
+    What both tiles of a pair receive comes at twice the rate.
+    """
     shared = traffic.paired // 2 if target.tiles_per_exchange_bus > 1 else 0
-    slowest = np.maximum(traffic.received - shared, traffic.sent)
-    return int(-(-slowest.max(initial=0) // rate))
+    most: Ints = np.maximum(traffic.received - shared, traffic.sent)
+    return -(-most // target.exchange_bytes_per_cycle)
 
 
 def vertex_cycles(program: Program, family: VertexFamily) -> int:

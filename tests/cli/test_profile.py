@@ -194,3 +194,32 @@ def test_a_program_that_does_not_fit(ipuc: Run, net: Path, folder: Path) -> None
     done = ipuc("render", "--size", "64")
     assert done.code == 0
     assert done.err.count("does not fit") == 1
+
+
+def test_a_timeline(ipuc: Run, compiled: Path) -> None:
+    done = ipuc("profile", compiled, "--trace", "t.json", "--trace-tiles", "0,2-3")
+    assert done.code == 0, done.err
+    assert "timeline written: t.json" in done.out
+    made = json.loads(Path("t.json").read_text("utf-8"))
+    total = json.loads(ipuc("profile", compiled, "--json").out)["cycles"]["total"]
+    assert made["otherData"]["cycles"] == total
+    names = [e["args"]["name"] for e in made["traceEvents"] if e["name"] == "thread_name"]
+    assert {"0", "2", "3"} <= {name.split()[1] for name in names if name.startswith("tile")}
+    done = ipuc("profile", compiled, "--trace", "all.json", "--trace-tiles", "all")
+    assert done.code == 0
+    assert len(named_tiles(Path("all.json"))) == CATALOGUE["tiny"].tiles
+
+
+def named_tiles(path: Path) -> list[str]:
+    events = json.loads(path.read_text("utf-8"))["traceEvents"]
+    names = [e["args"]["name"] for e in events if e["name"] == "thread_name"]
+    return [name for name in names if name.startswith("tile")]
+
+
+@pytest.mark.parametrize("tiles", ["4", "2-1", "x", "", "0,-1", "99999999999"])
+def test_tiles_that_are_none(ipuc: Run, compiled: Path, tiles: str) -> None:
+    done = ipuc("profile", compiled, "--trace", "t.json", "--trace-tiles", tiles)
+    assert done.code == 1
+    assert "the last tile is 3" in done.err
+    assert not Path("t.json").exists()
+    assert ipuc("profile", compiled, "--trace-tiles", "0").code == 1
