@@ -20,8 +20,10 @@ from onnx import TensorProto, helper
 from ipuc import zoo
 from ipuc.check import verify_model
 from ipuc.check.locate import locate
+from ipuc.codelets.binary import BinaryOp
 from ipuc.errors import OptionError, ProgramError
 from ipuc.pipeline import compile_model, random_inputs
+from ipuc.program.builder import Builder
 from ipuc.program.family import Access, IndexMap, VertexFamily
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Execute, Sequence, Sweep
@@ -163,6 +165,18 @@ def test_places_agree_with_a_loop_over_all_vertices(program: Program) -> None:
             place = locate(program, tensor, element)
             made = makers(program, view.variable, view.offset + element)
             assert made[-1] == (place.compute_set, place.tile, place.vertex), (value, element)
+
+
+def test_the_last_superstep_of_a_sweep_made_an_element_that_all_write() -> None:
+    graph = Builder(TARGET)
+    x, y = graph.input("x", "float32", (3, 2)), graph.variable("y", "float32", (2,))
+    with graph.compute_set("sum", sweep=True) as work:
+        total = graph.field(y, [[0] * 3], (2,))
+        rows = graph.field(x, [[0, 2, 4]], (2,))
+        work.add(BinaryOp("add"), [5, 6, 7], a=rows, b=total, out=total)
+    graph.map_rest()
+    place = locate(graph.build(), y, 1)
+    assert (place.compute_set, place.tile, place.vertex) == ("sum", 7, 2)
 
 
 def moving_model() -> onnx.ModelProto:

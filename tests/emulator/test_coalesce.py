@@ -101,6 +101,36 @@ def _row(pads: list[tuple[int, int]]) -> tuple[Builder, list[VertexFamily]]:
     return graph, work.families
 
 
+def test_neighbours_with_operands_of_their_own_stay_apart() -> None:
+    graph = Builder(TINY)
+    x, weights = graph.input("x", "float32", (8,)), graph.input("weights", "float32", (6,))
+    out = graph.variable("out", "float32", (8,))
+    whole = (8, 8, 8, 1)  # strides of [batch, group, channel, element]
+    with graph.compute_set("conv") as work:
+        for vertex in range(2):
+            work.add(
+                ConvPartial((1,), (1,), ((1 - vertex, vertex),)),
+                [vertex],
+                x=graph.field(x, [[3 * vertex]], (1, 1, 1, 5), whole),
+                weights=graph.field(weights, [[3 * vertex]], (1, 1, 1, 3)),
+                out=graph.field(out, [[4 * vertex]], (1, 1, 1, 4), whole),
+            )
+    graph.output("out", out)
+    graph.map_rest()
+    assert len(coalesce(work.families)) == 2
+    random = np.random.default_rng(3)
+    inputs = {
+        name: random.normal(size=n).astype(np.float32) for name, n in (("x", 8), ("weights", 6))
+    }
+    seen = np.pad(inputs["x"].astype(np.float64), 1)
+    want = [
+        np.correlate(seen[4 * v : 4 * v + 6], inputs["weights"][3 * v : 3 * v + 3]) for v in (0, 1)
+    ]
+    # three float32 products and two sums of numbers near 1
+    found = run.run(graph.build(), inputs)["out"]
+    np.testing.assert_allclose(found, np.concatenate(want), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("pads", "left"),
     [

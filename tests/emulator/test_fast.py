@@ -15,6 +15,7 @@ from ipuc.errors import ShapeError, ValueRangeError
 from ipuc.program.builder import Builder
 from ipuc.program.program import Program
 from ipuc.program.steps import Step
+from ipuc.program.tensor import concat
 from ipuc.target import Target, parse_target
 
 Array = NDArray[Any]
@@ -67,9 +68,10 @@ def test_the_host_keeps_its_element_type(dtype: str) -> None:
     np.testing.assert_array_equal(run.run(_double(dtype), {"x": x})["out"], 2 * x, strict=True)
 
 
-def test_a_64_bit_integer_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueRangeError, match="2147483648 does not fit"):
-        run.run(_double("int64"), {"x": np.full((2, 3), 2**31)})
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1])
+def test_a_64_bit_integer_that_does_not_fit_is_refused(number: int) -> None:
+    with pytest.raises(ValueRangeError, match=f"{number} does not fit"):
+        run.run(_double("int64"), {"x": np.array([[number, 0, 0], [0, 0, 0]])})
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,14 @@ def test_values_of_the_graph_are_kept() -> None:
     _, values = run.run_values(program, {"x": x})
     np.testing.assert_array_equal(values["s"], 2 * x, strict=True)
     assert run.run_values(program, {"x": x}, [])[1] == {}
+
+
+@pytest.mark.parametrize("mode", [run.run, strict.run])
+def test_a_copy_reads_all_before_it_writes(mode: Any) -> None:
+    graph = Builder(parse_target("tiny"))
+    x = graph.input("x", "float32", (6,))
+    graph.map_linear(x)
+    graph.copy_into(x, concat([x.slice(0, 3, 6), x.slice(0, 0, 3)], 0))
+    graph.output("y", x)
+    values = np.arange(6, dtype=np.float32)
+    np.testing.assert_array_equal(mode(graph.build(), {"x": values})["y"], np.roll(values, 3))

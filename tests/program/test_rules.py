@@ -316,6 +316,20 @@ def test_each_superstep_of_a_sweep_is_checked_alone() -> None:
     assert where.startswith('compute set "sum[0]"')
 
 
+def test_a_race_in_the_last_superstep_of_a_sweep_only_is_found() -> None:
+    graph = Builder(TINY)
+    x, y = graph.variable("x", "float32", (4,)), graph.variable("y", "float32", (4,))
+    with graph.compute_set("add", sweep=True) as work:
+        for out in ([0, 1, 2], [1, 2, 2]):  # both write element 2 in superstep 2
+            read = graph.field(x, [[0] * 3], (1,))
+            made = graph.field(y, [out], (1,))
+            work.add(BinaryOp("add"), [0, 1, 2], a=read, b=read, out=made)
+    graph.map_rest()
+    what, where = _fault(graph._program())
+    assert what == 'element 2 of variable "y" is written by two vertices'
+    assert where.startswith('compute set "add[2]"')
+
+
 def test_functions_and_branches_are_checked_too() -> None:
     graph = Builder(TINY)
     x = graph.constant("x", np.zeros(4, np.float32))
