@@ -176,11 +176,13 @@ def compute(
     `into` themselves; see `Batch.into`.
     """
     operands: dict[str, Array] = {}
-    for spec in family.codelet.fields:
+    specs = family.codelet.fields
+    long = any(spec.writes and stores.narrowed(family.fields[spec.name]) for spec in specs)
+    for spec in specs:
         if spec.reads:
             access = family.fields[spec.name]
             operand = gather_grid(access, read(access.variable))
-            operands[spec.name] = widened(operand)
+            operands[spec.name] = widened(operand, long=long)
     with np.errstate(all="ignore"):
         batch = Batch(
             family.grid,
@@ -201,12 +203,21 @@ def compute(
     return made
 
 
-def widened(operand: Array) -> Array:
-    """Turn halves into float32; axes on which vertices share elements keep stride 0."""
-    if operand.dtype != np.float16:
+def widened(operand: Array, *, long: bool = False) -> Array:
+    """Turn halves into float32; axes on which vertices share elements keep stride 0.
+
+    Args:
+        operand: [*grid, *window].
+        long: turn 32-bit integers into 64-bit ones too, because the result stands for those: a
+            sum or product that does not fit 32 bits must be noticed.
+    """
+    wide: type[np.generic] | None = np.float32 if operand.dtype == np.float16 else None
+    if long and operand.dtype in (np.int32, np.uint32):
+        wide = np.int64
+    if wide is None:
         return operand
     kept = tuple(slice(None) if step else slice(1) for step in operand.strides)
-    return np.broadcast_to(operand[kept].astype(np.float32), operand.shape)
+    return np.broadcast_to(operand[kept].astype(wide), operand.shape)
 
 
 def check_inputs(

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic, Bits, random_bits, to_half
+from ipuc.errors import ValueRangeError
 from ipuc.program.family import Access
 from ipuc.program.operand import gather_grid
 from ipuc.program.program import Program
+from ipuc.program.variables import Variable
 from ipuc.types import Ints
 
 Array = NDArray[Any]
@@ -36,6 +38,10 @@ class Stores:
         self._variables = program.variables
         self._numbers: dict[int, Ints] = {}
 
+    def narrowed(self, access: Access) -> bool:
+        """Whether a field lies in a variable that carries long integers."""
+        return self._variables[access.variable].narrowed
+
     def flat(self, variable: int, values: Array) -> Array:
         """What a variable holds once the host has written all of it."""
         return self._rounded(variable, values, lambda: self._numbering(values.size), 0)
@@ -58,6 +64,8 @@ class Stores:
         self, variable: int, values: Array, elements: Callable[[], Ints], number: int
     ) -> Array:
         into = self._variables[variable]
+        if into.narrowed:
+            return _fitting(values, into)
         if into.dtype != "float16" or values.dtype == np.float16:
             return values
         bits: Bits | None = None
@@ -79,3 +87,23 @@ class Stores:
         if size not in self._numbers:
             self._numbers[size] = np.arange(size, dtype=np.int64)
         return self._numbers[size]
+
+
+def _fitting(values: Array, into: Variable) -> Array:
+    """What a variable that carries long integers holds.
+
+    Raises:
+        ValueRangeError: a value needs more than 32 bits.
+    """
+    if values.dtype.name == into.dtype or not values.size:
+        return values
+    limits = np.iinfo(into.dtype)
+    low, high = values.min(), values.max()
+    if not (low >= limits.min and high <= limits.max):
+        worst = low if not low >= limits.min else high
+        raise ValueRangeError(
+            f"{worst} does not fit the 32-bit integers in which tiles carry 64-bit ones",
+            where=into.origin or into.name,
+            fix=f"keep the values of this layer between {limits.min} and {limits.max}",
+        )
+    return values.astype(into.dtype)

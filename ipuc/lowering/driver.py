@@ -83,8 +83,12 @@ def lower(
         builder.values[name] = builder.input(name, kind.dtype, kind.shape, carried)
     for done, node in enumerate(graph.nodes):
         builder.layer, ctx.plan = node.name, {}
+        first = len(builder.variables)
         known[node.domain, node.op].lower(ctx, node)
         outputs = tuple(name for name in node.outputs if name)
+        if any(graph.types[name].dtype in _LONG for name in outputs):
+            for variable in builder.variables[first:]:
+                variable.narrowed = variable.dtype in _LONG.values()
         builder.layers.append(Layer(node.name, node.op, node.origins, outputs, ctx.plan))
         if progress is not None:
             progress(done + 1, len(graph.nodes))
@@ -93,6 +97,10 @@ def lower(
         builder.output(name, ctx.lies(name), graph.types[name].dtype)
     builder.map_rest()
     return builder.build()
+
+
+#: ONNX's long integers, and what carries them on a tile.
+_LONG = {"int64": "int32", "uint64": "uint32"}
 
 
 def _carried(graph: Graph, name: str, formats: Precision) -> str:

@@ -185,7 +185,8 @@ class Decoder:
         return whole(value, 0, len(self._variables), "a variable's id")
 
     def _variable(self, value: Json) -> Variable:
-        name, dtype, shape, mapping, origin = items(value, "a variable", 5)
+        name, dtype, shape, mapping, origin, narrowed = items(value, "a variable", 6)
+        need(isinstance(narrowed, bool), "whether a variable is narrowed is neither true nor false")
         need(dtype in _DEVICE, f"a variable has elements of type {dtype!r:.60}")
         mapped = None
         if mapping is not None:
@@ -199,6 +200,7 @@ class Decoder:
             extents(shape, "a variable's shape"),
             mapped,
             text(origin, "a variable's origin"),
+            narrowed,
         )
 
     def _codelet(self, value: Json) -> Codelet:

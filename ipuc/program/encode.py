@@ -126,7 +126,8 @@ class Encoder:
     def _variable(self, variable: Variable) -> Json:
         mapping = variable.mapping
         tables = mapping and [self._table(mapping.starts), self._table(mapping.tiles)]
-        return [variable.name, variable.dtype, list(variable.shape), tables, variable.origin]
+        shape = list(variable.shape)
+        return [variable.name, variable.dtype, shape, tables, variable.origin, variable.narrowed]
 
     def _index_map(self, index: IndexMap) -> Json:
         if index.explicit is not None:

@@ -83,6 +83,8 @@ class Variable:
         shape: extents in device layout order.
         mapping: which tile holds which element; None until somebody maps it.
         origin: the layer it belongs to.
+        narrowed: it carries ONNX's 64-bit integers in 32 bits; a result that does not fit is an
+            error, where a 32-bit integer would wrap.
     """
 
     id: int
@@ -91,6 +93,7 @@ class Variable:
     shape: Shape
     mapping: TileMapping | None = None
     origin: str = ""
+    narrowed: bool = False
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
