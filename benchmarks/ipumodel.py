@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipuc.planner.poplin.executed import conv_layer, fc_layer, matmul_layer, octave_layer
+from ipuc.errors import IpucError
+from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer, octave_layer
 from ipuc.planner.poplin.params import ConvParams, convolution
 from ipuc.planner.poplin.pooling import pool_layer
 from ipuc.target import CATALOGUE, Target
@@ -32,6 +33,11 @@ def numbers(text: str, rank: int) -> tuple[int, ...]:
     return found if len(found) == rank else found * rank
 
 
+def itemsize(given: dict[str, str]) -> int:
+    """Bytes of an element; the runners' default is half."""
+    return 4 if given.get("data-type") == "float" else 2
+
+
 def window(given: dict[str, str], kernel: str, channels: tuple[int, int]) -> ConvParams:
     """Read a window that slides over a field: a convolution's or a pooling's."""
     field = numbers(given["field"], 2)
@@ -46,16 +52,17 @@ def window(given: dict[str, str], kernel: str, channels: tuple[int, int]) -> Con
         stride=numbers(given.get("stride", "1"), rank),
         pads=tuple(zip(*pads, strict=True)),
         groups=int(given.get("conv-groups", 1)),
+        itemsize=itemsize(given),
     )
 
 
-def conv(target: Target, given: dict[str, str]) -> int:
+def conv(target: Target, given: dict[str, str]) -> Executed:
     """A convolution layer: forward, data gradient, weight gradient, update."""
     channels = (int(given["input-channels"]), int(given["output-channels"]))
-    return conv_layer(target, window(given, "kernel-size", channels)).cycles
+    return conv_layer(target, window(given, "kernel-size", channels))
 
 
-def octave(target: Target, given: dict[str, str]) -> int:
+def octave(target: Target, given: dict[str, str]) -> Executed:
     """A convolution with a share of its channels at half the resolution."""
     both = float(given.get("alpha", 0))
     paths = []
@@ -71,7 +78,7 @@ def octave(target: Target, given: dict[str, str]) -> int:
             if ins and outs:
                 smaller = {**given, "field": half} if resolution or to else given
                 paths.append(window(smaller, "kernel-size", (ins, outs)))
-    return octave_layer(target, paths).cycles
+    return octave_layer(target, paths)
 
 
 def pooling(target: Target, given: dict[str, str]) -> int:
@@ -83,7 +90,7 @@ def pooling(target: Target, given: dict[str, str]) -> int:
     return sum(made.values())
 
 
-def fully_connected(target: Target, given: dict[str, str]) -> int:
+def fully_connected(target: Target, given: dict[str, str]) -> Executed:
     """A fully connected layer: forward, data gradient, weight gradient, update."""
     return fc_layer(
         target,
@@ -91,16 +98,17 @@ def fully_connected(target: Target, given: dict[str, str]) -> int:
         int(given["input-size"]),
         int(given["output-size"]),
         groups=int(given.get("num-groups", 1)),
-        itemsize=4 if given.get("data-type") == "float" else 2,
-    ).cycles
+        itemsize=itemsize(given),
+    )
 
 
-def product(target: Target, given: dict[str, str]) -> int:
+def product(target: Target, given: dict[str, str]) -> Executed:
     """A matrix product added to a matrix."""
-    return matmul_layer(target, *(int(given[name]) for name in "mkn")).cycles
+    sizes = (int(given[name]) for name in "mkn")
+    return matmul_layer(target, *sizes, itemsize=itemsize(given))
 
 
-RUNNERS: dict[str, Callable[[Target, dict[str, str]], int]] = {
+RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | int]] = {
     "conv": conv,
     "fc": fully_connected,
     "gemm": product,
@@ -120,28 +128,47 @@ def predict(row: dict[str, str]) -> dict[str, Any]:
     target = CATALOGUE[TARGETS[row["target"]]]
     if "tiles-per-ipu" in given:
         target = dataclasses.replace(target, tiles=int(given["tiles-per-ipu"]))
-    return {**empty, "pred_cycles": runner(target, given), "status": "ok"}
+    try:
+        made = runner(target, given)
+    except (IpucError, KeyError, ValueError) as error:
+        return {**empty, "status": f"cannot read the options: {error}".replace("\n", " ")}
+    if isinstance(made, int):
+        return {**empty, "pred_cycles": made, "status": "ok"}
+    return {
+        "pred_cycles": made.cycles,
+        "pred_total_memory_B": made.total_memory_bytes,
+        "pred_max_tile_B": made.max_tile_bytes,
+        "status": "ok",
+    }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Errors of cycles by kind and target."""
-    lines = [f"{'kind':<12}{'target':<8}{'rows':>5}{'median':>9}{'p90':>9}{'max':>9}"]
+#: What is compared: a title, the column of figures and the column of predictions.
+COMPARED = (
+    ("cycles", "cycles", "pred_cycles"),
+    ("total memory", "total_memory_B", "pred_total_memory_B"),
+    ("max tile", "max_tile_memory_incl_gaps_B", "pred_max_tile_B"),
+)
+
+
+def table(rows: list[dict[str, Any]], title: str, true: str, predicted: str) -> str:
+    """Absolute relative errors of one figure, by kind and target."""
+    lines = [f"{title:<14}{'target':<8}{'rows':>5}{'median':>9}{'p90':>9}{'max':>9}"]
     for kind, name in sorted({(row["kind"], row["target"]) for row in rows}):
-        errors = sorted(
-            abs(row["pred_cycles"] / int(row["cycles"]) - 1)
-            for row in rows
-            if (row["kind"], row["target"]) == (kind, name) and row["status"] == "ok"
-        )
-        if errors:
-            # Interpolated between ranks, as NumPy does.
-            tenths = statistics.quantiles(errors, n=10, method="inclusive") if errors[1:] else []
-            p90 = tenths[8] if tenths else errors[0]
-            figures = [statistics.median(errors), p90, errors[-1]]
-            shown = "".join(f"{100 * one:8.1f}%" for one in figures)
-        else:
-            shown = "  not modelled"
-        lines.append(f"{kind:<12}{name:<8}{len(errors):>5}{shown}")
+        mine = [row for row in rows if (row["kind"], row["target"]) == (kind, name)]
+        errors = sorted(abs(row[predicted] / int(row[true]) - 1) for row in mine if row[predicted])
+        shown = "".join(f"{100 * one:8.1f}%" for one in summary(errors))
+        lines.append(f"{kind:<14}{name:<8}{len(errors):>5}{shown or '  ' + NOT_MODELLED}")
     return "\n".join(lines)
+
+
+def summary(errors: list[float]) -> list[float]:
+    """Median, 90th percentile (interpolated between ranks) and maximum; [] of nothing."""
+    if not errors:
+        return []
+    tenths = statistics.quantiles(
+        errors * 2 if len(errors) == 1 else errors, n=10, method="inclusive"
+    )
+    return [statistics.median(errors), tenths[8], errors[-1]]
 
 
 def main() -> None:
@@ -167,7 +194,8 @@ def main() -> None:
                 f"{100 * error:8.1f}% {took:6.1f}s",
                 flush=True,
             )
-    print(table(rows))
+    for figure in COMPARED:
+        print(table(rows, *figure), end="\n\n")
     if given.out:
         with given.out.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))

@@ -21,6 +21,7 @@ SOURCES: dict[str, str] = {
     "coefficient_load_bytes_per_cycle": "64-bit AMP weight loads (PopLibs default)",
     "memory_element_bytes": "one bank of tile memory (PopLibs)",
     "repeat_limit": "12-bit count of the repeat instruction",
+    "interleaved_start_bytes": "8 or 13 memory elements lie before it (IPU model's fullest tiles)",
     "compute_set_cycles": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
     "layout_change_cycles": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
     "rearrange_percent_float16": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
@@ -48,6 +49,7 @@ class Target:
         coefficient_load_bytes_per_cycle: AMP weight load rate.
         memory_element_bytes: size of a memory bank.
         repeat_limit: most iterations of the zero-overhead loop.
+        interleaved_start_bytes: where the memory begins that the matrix unit writes to.
         compute_set_cycles: entering one compute set of a convolution: sync, exchange set-up, call.
         layout_change_cycles: least cycles of one change of layout between two passes.
         rearrange_percent_float16: cycles of a rearranging copy of halves, in per cent of poplin's.
@@ -69,6 +71,7 @@ class Target:
     coefficient_load_bytes_per_cycle: int = 8
     memory_element_bytes: int = 16384
     repeat_limit: int = 4095
+    interleaved_start_bytes: int = 212_992
     compute_set_cycles: int = 190
     layout_change_cycles: int = 960
     rearrange_percent_float16: int = 183

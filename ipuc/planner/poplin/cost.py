@@ -246,6 +246,7 @@ def after(problem: Problem, table: Mapping[str, Ints], size: Mapping[str, Any]) 
             depth > 1, ceil_div(size["result"], stages[:, 0]) * stages[:, 0] * partial, 0
         ),
         "reduced": reduced,
+        "partial_bytes": size["result"] * partial,
     }
 
 
@@ -314,6 +315,7 @@ def rearranging(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Ints]:
         "rearrange_exchange": ceil_div(before, rate) + ceil_div(after_bytes, rate),
         "regroup": copy(regroup_weights_bytes, ocg * element, out_factor)
         + copy(regroup_result_bytes, ocg * out_size, out_factor),
+        "copied_bytes": before + after_bytes,
         "rearrange_bytes": np.maximum(
             np.maximum(before, after_bytes), np.maximum(regroup_weights_bytes, regroup_result_bytes)
         ),

@@ -6,6 +6,7 @@ single_conv_layer.cpp); the fitted figures stand in the target record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,15 +40,47 @@ class Executed:
     Attributes:
         items: cycles by name.
         plans: the plan of each pass, in order.
+        tensor_bytes: operands, results and gradients, which live throughout.
     """
 
     items: dict[str, int]
     plans: tuple[Plan, ...]
+    tensor_bytes: int
 
     @property
     def cycles(self) -> int:
         """All cycles."""
         return sum(self.items.values())
+
+    @property
+    def total_memory_bytes(self) -> int:
+        """Bytes over all tiles: what lives throughout, and the hungriest pass.
+
+        A rearranged operand lives beside the pieces of it that the tiles receive. Code and vertex
+        state are not counted.
+        """
+        passes = (plan.row["used"] * _pass_bytes(plan) for plan in self.plans)
+        return self.tensor_bytes + max(passes)
+
+    @property
+    def max_tile_bytes(self) -> int:
+        """End of the fullest tile's memory, gaps included.
+
+        The matrix unit's results lie in interleaved memory, which leaves a gap before it.
+        """
+        target = self.plans[0].problem.target
+        ends = [max(map(_pass_bytes, self.plans)) + ceil_div(self.tensor_bytes, target.tiles)]
+        ends += [
+            target.interleaved_start_bytes + plan.items["partial_bytes"]
+            for plan in self.plans
+            if plan.problem.method.name == "AMP"
+        ]
+        return int(max(ends))
+
+
+def _pass_bytes(plan: Plan) -> int:
+    """Bytes on a tile that live only during one pass."""
+    return plan.temp_bytes + plan.items["copied_bytes"]
 
 
 def plan_cycles(target: Target, plan: Plan) -> dict[str, int]:
@@ -87,7 +120,8 @@ def matmul_layer(
         "entry": target.compute_set_cycles,
         "loop_copy": _loop_copy(plan),
     }
-    return _layer(target, (plan,), added, 0)
+    size = itemsize * (rows * depth + depth * columns + rows * columns)
+    return _layer((plan,), added, 0, size)
 
 
 def fc_layer(
@@ -107,7 +141,9 @@ def fc_layer(
     todo = ((forward, Pass.FC_FORWARD), (back, Pass.FC_DATA), (update, Pass.FC_WEIGHTS))
     plans = tuple(choose(target, p, why, available_memory=available_memory).plan for p, why in todo)
     weights = groups * inputs * outputs
-    return _layer(target, plans, _update(target, weights, plans[0], itemsize), FC_LAYOUTS)
+    # Activations, their gradients, weights.
+    size = itemsize * (2 * groups * batch * (inputs + outputs) + weights)
+    return _layer(plans, _update(target, weights, plans[0], itemsize), FC_LAYOUTS, size)
 
 
 def conv_layer(
@@ -124,7 +160,11 @@ def conv_layer(
     for dim in forward.dims:
         weights *= dim.kernel
     added = _update(target, weights, plans[0], forward.itemsize)
-    return _layer(target, plans, added, CONV_LAYOUTS)
+    images = forward.batch * forward.groups
+    data = images * forward.in_channels * math.prod(dim.size for dim in forward.dims)
+    result = images * forward.out_channels * math.prod(forward.out_field)
+    size = forward.itemsize * (2 * data + 2 * result + weights)
+    return _layer(plans, added, CONV_LAYOUTS, size)
 
 
 #: Layout changes between the passes of a trained layer, read off the runners. Fully connected:
@@ -142,14 +182,16 @@ def _update(target: Target, weights: int, forward: Plan, itemsize: int) -> dict[
 
 
 def _layer(
-    target: Target, plans: tuple[Plan, ...], added: dict[str, int], layouts: int
+    plans: tuple[Plan, ...], added: dict[str, int], layouts: int, tensor_bytes: int
 ) -> Executed:
-    total = dict(added)
+    total, target = dict(added), plans[0].problem.target
     total["layouts"] = layouts * target.layout_change_cycles
     for plan in plans:
         for name, value in plan_cycles(target, plan).items():
             total[name] = total.get(name, 0) + int(value)
-    return Executed({name: int(value) for name, value in total.items() if value}, plans)
+    return Executed(
+        {name: int(value) for name, value in total.items() if value}, plans, tensor_bytes
+    )
 
 
 def _loop_copy(plan: Plan) -> int:
@@ -175,9 +217,11 @@ def octave_layer(target: Target, paths: Sequence[ConvParams]) -> Executed:
     """
     total: dict[str, int] = {}
     plans: list[Plan] = []
+    tensor_bytes = 0
     for path in paths:
         layer = conv_layer(target, path)
         plans += layer.plans
+        tensor_bytes += layer.tensor_bytes
         for name, value in layer.items.items():
             total[name] = value if name == "layouts" else total.get(name, 0) + value
-    return Executed(total, tuple(plans))
+    return Executed(total, tuple(plans), tensor_bytes)

@@ -26,6 +26,8 @@ from ipuc.types import Ints
 SHOWN = 5
 #: Rows of the first, quick look at each table.
 BEAM = 4000
+#: What a plan also records, beside cycles: elements or bytes on the fullest tile.
+SIZES = ("reduced", "spread", "partial_bytes", "copied_bytes")
 #: Share of a tile's memory that a convolution may use for what lives only while it runs.
 AVAILABLE_MEMORY = 0.6
 
@@ -37,7 +39,8 @@ class Plan:
     Attributes:
         problem: convolution, transforms and vertex type.
         row: choices and tile sizes by name (`used`, `out_split`, `in_serial`, `field0`, ...).
-        items: cycles by item of one serial step, or of the whole; `cost.EACH` and `cost.ONCE`.
+        items: cycles by item of one serial step, or of the whole; `cost.EACH` and `cost.ONCE`;
+            and the figures of `SIZES`.
         total: cycles as planned.
         temp_bytes: bytes on the fullest tile that live only while the convolution runs.
         depth: tiles whose partial sums are added.
@@ -76,7 +79,7 @@ class Plan:
             "tiles": self.row["used"],
             "cycles": self.total,
             "temp_bytes": self.temp_bytes,
-            "costs": {name: value for name, value in self.items.items() if value},
+            "costs": {n: v for n, v in self.items.items() if v and n not in SIZES},
         }
 
 
@@ -202,7 +205,7 @@ def _look(
     parts["compute"] = cost.compute(problem, table)
     total = cost.planned(parts, serial[keep])
     order = np.lexsort((temp, total))[:SHOWN]
-    items = (*cost.EACH, *cost.ONCE, "reduced", "spread")
+    items = (*cost.EACH, *cost.ONCE, *SIZES)
     found = [
         Plan(
             problem,

@@ -108,3 +108,15 @@ def test_pooling_of_more_channels_costs_more(kind: str) -> None:
 def test_pooling_of_odd_channels_has_a_plan() -> None:
     window = convolution((8, 8), (2, 2), channels=(1, 1), stride=(2, 2))
     assert plan_pool(GC2, window, "mean", 3, 8).group == 4
+
+
+def test_memory_is_tensors_and_the_hungriest_pass() -> None:
+    layer = matmul_layer(GC2, 200, 64, 10000)
+    (plan,) = layer.plans
+    tensors = 2 * (200 * 64 + 64 * 10000 + 200 * 10000)
+    assert layer.tensor_bytes == tensors
+    # The operands were made for the plan, so nothing is rearranged.
+    assert layer.total_memory_bytes == tensors + plan.row["used"] * plan.temp_bytes
+    # The matrix unit writes above the first 128 KiB, though little more is used.
+    assert layer.max_tile_bytes == 131_072 + plan.items["partial_bytes"]
+    assert layer.max_tile_bytes > plan.temp_bytes
