@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a program on the emulator.",
     "profile": "Say what a program would cost on the chip: cycles, time and memory.",
     "verify": "Compare every layer with another engine.",
-    "render": "Draw the vertex graph of a program, or the operators.",
+    "render": "Draw the vertex graph of a program, its operators, or its cost.",
 }
 
 _HELP = """The Graphcore IPU and its compiler without the hardware.

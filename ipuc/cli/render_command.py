@@ -19,11 +19,13 @@ from ipuc.cli.paths import settle_output
 from ipuc.cli.source import Opened, open_program
 from ipuc.errors import OptionError
 from ipuc.graph.record import from_json
+from ipuc.profile.record import MODELLED, profile
 from ipuc.render.build import scene_of
 from ipuc.render.ops_view import draw_ops
 from ipuc.render.paint import paint, save_png
 from ipuc.render.palettes import RAMPS
 from ipuc.render.place import place
+from ipuc.render.profile_views import VIEWS
 from ipuc.render.provenance import MARK
 from ipuc.version import __version__
 
@@ -32,7 +34,7 @@ _OTHER_PICTURES = frozenset(
     {".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".svg", ".pdf"}
 )
 
-_HELP = """Draw the vertex graph of a program, or the operators.
+_HELP = """Draw the vertex graph of a program, its operators, or its cost.
 
 PROGRAM is a .ipu file, or a model (.onnx) that is compiled first. Without it the newest .ipu of
 the current folder is drawn.
@@ -41,6 +43,10 @@ the current folder is drawn.
   --view graph  every compute vertex and every region of memory it touches (the default);
                 nothing is drawn that is not in the program
   --view ops    the operators, layer by layer
+  --view timeline  what every tile does at every modelled cycle
+  --view memory    bytes by tile and category, and the limit
+  --view liveness  bytes that are alive, by program step
+  --view tiles     compute cycles of every tile, as a heat map
 
 \b
 Examples:
@@ -54,12 +60,18 @@ The same program and seed give the same picture. `ipuc info graph.png` says what
 
 @click.command("render", help=_HELP)
 @click.argument("program", required=False, type=click.Path(path_type=Path))
-@out_option("The picture to write.  [default: PROGRAM.png, or PROGRAM-ops.png]")
+@out_option("The picture to write.  [default: PROGRAM.png, or PROGRAM-VIEW.png]")
 @click.option(
-    "--view", type=click.Choice(["graph", "ops"]), default="graph", help="[default: graph]"
+    "--view",
+    type=click.Choice(["graph", "ops", *VIEWS]),
+    default="graph",
+    show_default=True,
+    help="What to draw; see above.",
 )
 @click.option(
-    "--size", type=click.IntRange(64, 16384), help="Pixels per side.  [default: 2048; ops: 4096]"
+    "--size",
+    type=click.IntRange(64, 16384),
+    help="Pixels per side.  [default: 2048; ops: 4096; charts: 1600 wide]",
 )
 @click.option(
     "--palette",
@@ -104,10 +116,12 @@ def command(
         settle_output(out, "graph.png", source=program)
     with timed() as seconds, progress() as bar:
         opened = open_program(program, options, bar)
-        name = f"{opened.path.stem}{'-ops' if view == 'ops' else ''}.png"
+        name = f"{opened.path.stem}{'' if view == 'graph' else f'-{view}'}.png"
         path = settle_output(out, name, source=opened.path)
         if view == "ops":
             facts = _ops(opened, path, size or 4096)
+        elif view in VIEWS:
+            facts = _chart(opened, path, view, size or 1600, bar)
         else:
             facts = _graph(opened, path, size or 2048, palette, mode, seed, bar)
     facts |= {"seed": seed, "size": facts["size"], "out": str(path), "seconds": seconds[0]}
@@ -117,6 +131,8 @@ def command(
     width, height = facts["pixels"]
     if view == "ops":
         say(f"{facts['nodes']} operators, {facts['edges']} edges")
+    elif view in VIEWS:
+        say(f"{view}: {MODELLED}")
     else:
         say(
             f"vertex graph: {facts['nodes']:,} nodes ({facts['vertices']:,} vertices + "
@@ -194,6 +210,15 @@ def _ops(opened: Opened, path: Path, size: int) -> dict[str, Any]:
         "size": max(image.size),
         "pixels": list(image.size),
     }
+
+
+def _chart(opened: Opened, path: Path, view: str, size: int, bar: Progress) -> dict[str, Any]:
+    """Draw a picture of the profile."""
+    found = profile(opened.program, lambda done, of: bar("profile", done, of))
+    image = VIEWS[view](found, size)
+    save_png(image, path, {**_provenance(opened), "ipuc.view": view})
+    unknown = dict.fromkeys(("nodes", "edges", "drawn_points", "drawn_edges"))
+    return {"view": view, **unknown, "size": size, "pixels": list(image.size)}
 
 
 def _provenance(opened: Opened) -> dict[str, str]:

@@ -53,7 +53,7 @@ def trace(found: Profile, tiles: Iterable[int] = ()) -> dict[str, Any]:
         for at, tile in enumerate(shown)
     ]
     begin = 0
-    for step, live in zip(found.steps, _live_bytes(found), strict=True):
+    for step, live in zip(found.steps, live_bytes(found), strict=True):
         events += _superstep(target, step, begin, live, shown)
         begin += step.cycles * step.times
     return {
@@ -85,7 +85,7 @@ def _superstep(
     ):
         yield {"ph": "C", "pid": 0, "name": name, "ts": begin * micro, "args": {name: value}}
     at = begin
-    for kind, length, by_tile in _phases(target, step):
+    for kind, length, by_tile in phases(target, step):
         if not length:
             continue
         yield _slice(_PHASES, kind, at, length * step.times, micro)
@@ -96,7 +96,7 @@ def _superstep(
         at += length * step.times
 
 
-def _phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
+def phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
     """(kind, cycles, cycles of each tile) of the phases of a superstep, in order."""
     none = np.zeros(target.tiles, np.int64)
     # Tiles wait at a barrier after each exchange, and after computing.
@@ -112,7 +112,7 @@ def _phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
         yield barrier
 
 
-def _live_bytes(found: Profile) -> Iterator[int]:
+def live_bytes(found: Profile) -> Iterator[int]:
     """Bytes on the chip while each superstep runs; the positions of a sweep share a step."""
     memory = found.memory
     always = int(memory.always_bytes.sum())

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from ipuc.errors import OptionError, nearest
+from ipuc.files import whole
 from ipuc.render import raster
 from ipuc.render.fields import Mode, density_light, dots_light
 from ipuc.render.palettes import luminance, ramp, to_display
 from ipuc.render.place import DISC, Layout
-from ipuc.render.saving import whole
 from ipuc.render.scene import Scene
 
 Floats = NDArray[np.float32]

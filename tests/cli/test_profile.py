@@ -223,3 +223,16 @@ def test_tiles_that_are_none(ipuc: Run, compiled: Path, tiles: str) -> None:
     assert "the last tile is 3" in done.err
     assert not Path("t.json").exists()
     assert ipuc("profile", compiled, "--trace-tiles", "0").code == 1
+
+
+@pytest.mark.parametrize("view", ["timeline", "memory", "liveness", "tiles"])
+def test_pictures_of_a_profile(ipuc: Run, compiled: Path, folder: Path, view: str) -> None:
+    done = ipuc("render", "--view", view, "--size", "320")
+    assert done.code == 0, done.err
+    assert "modelled, not measured" in done.out
+    only(folder, "net.ipu", "net.onnx", f"net-{view}.png")
+    found = ipuc("render", compiled, "--view", view, "--size", "320", "--json").json()
+    assert found["pixels"] == [320, 180]
+    done = ipuc("info", f"net-{view}.png")
+    assert done.code == 0, done.err
+    assert view in done.out
