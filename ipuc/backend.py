@@ -43,6 +43,7 @@ class IpucRep(BackendRep):
         model: as given.
         target: the machine.
         granularity: how finely vertices are cut.
+        precision: number formats of the layers.
         inputs: names of the inputs, in order; initializers are not among them.
         outputs: names of the outputs, in order.
         program: the program of the last run; None before the first.
@@ -50,11 +51,17 @@ class IpucRep(BackendRep):
     """
 
     def __init__(
-        self, model: onnx.ModelProto, target: Target, granularity: Granularity, max_bytes: int
+        self,
+        model: onnx.ModelProto,
+        target: Target,
+        granularity: Granularity,
+        max_bytes: int,
+        precision: str = "float32",
     ) -> None:
         self.model = model
         self.target = target
         self.granularity: Granularity = granularity
+        self.precision = precision
         stored = {one.name for one in model.graph.initializer}
         self.inputs = [one.name for one in model.graph.input if one.name not in stored]
         self.outputs = [one.name for one in model.graph.output]
@@ -135,6 +142,7 @@ class IpucRep(BackendRep):
             self.model,
             target=self.target,
             granularity=self.granularity,
+            precision=self.precision,
             shapes={name: a.shape for name, a in arrays.items() if name not in constants},
             constants={name: arrays[name] for name in constants},
             max_bytes=self._max_bytes,
@@ -149,7 +157,7 @@ def _no_more(kwargs: Mapping[str, Any]) -> None:
     if kwargs:
         raise OptionError(
             f"unknown options: {', '.join(kwargs)}",
-            fix="prepare takes target, granularity and max_bytes",
+            fix="prepare takes target, granularity, precision and max_bytes",
         )
 
 
@@ -180,6 +188,7 @@ class IpucBackend(Backend):
         *,
         target: Target | str = DEFAULT_TARGET,
         granularity: Granularity = "tile",
+        precision: str = "float32",
         max_bytes: int = DEFAULT_MAX_BYTES,
         **kwargs: Any,
     ) -> IpucRep:
@@ -190,6 +199,7 @@ class IpucBackend(Backend):
             device: "CPU", which emulates.
             target: a machine, or its name with overrides.
             granularity: `tile`, `worker` or `fine`.
+            precision: number formats of the layers, as `ipuc compile --precision` takes them.
             max_bytes: the most that the model's constants may take.
             **kwargs: none else is taken.
 
@@ -200,7 +210,7 @@ class IpucBackend(Backend):
         if not cls.supports_device(device):
             raise OptionError(f'no device is called "{device}"', fix='use "CPU"')
         machine = parse_target(target) if isinstance(target, str) else target
-        return IpucRep(model, machine, granularity, max_bytes)
+        return IpucRep(model, machine, granularity, max_bytes, precision)
 
     @classmethod
     def run_model(
