@@ -111,7 +111,6 @@ def sizes(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Any]:
         "weight_users": cuts,
         "depth": depth,
         "padding": _tile_padding(problem, table, ci * groups * images, ci * co * groups),
-        "spread": _spread(problem, table) * ci * groups * images,
     }
 
 
@@ -129,7 +128,7 @@ def _tile_padding(problem: Problem, table: Mapping[str, Ints], chans: Any, weigh
             o, k = table[f"field{d}"], table[f"kernel{d}"]
             if d < len(params.dims) - 1:
                 outer, lines = outer * k, lines * ((o - 1) * dim.result.stride + k)
-        return (lines * chans + outer * weights) * extra + _spread(problem, table) * chans
+        return (lines * chans + outer * weights) * extra
     if method.name != "AMP":
         return 0
     fused = amp.weights_per_unit(params.itemsize) // table["in_group"]
@@ -142,17 +141,6 @@ def _tile_padding(problem: Problem, table: Mapping[str, Ints], chans: Any, weigh
         rows = rows * np.minimum(reach // dim.data.dilation + 1, dim.data.kept(dim.size))
         kernel = kernel * table[f"kernel{d}"]
     return extra * (rows * chans + kernel * weights)
-
-
-def _spread(problem: Problem, table: Mapping[str, Ints]) -> Any:
-    """Places of a dilated input that a tile must write out, for one channel of one image."""
-    dims = problem.params.dims
-    if problem.method.skips_zeros or all(dim.data.dilation == 1 for dim in dims):
-        return 0 * table["used"]
-    places: Any = 1
-    for d, dim in enumerate(dims):
-        places = places * ((table[f"field{d}"] - 1) * dim.result.stride + table[f"kernel{d}"])
-    return places
 
 
 def exchange(
@@ -180,7 +168,6 @@ def exchange(
         "hoisted_data_exchange": np.where(hoisted, data_cycles, 0),
         "weight_exchange": ceil_div(weights, rate),
         "padding": ceil_div(np.asarray(size["padding"]) * element, rate) + 0 * out_split,
-        "spread": ceil_div(np.asarray(size["spread"]) * element * 5, 4 * element),
         "first_reduce_exchange": ceil_div(partial, rate),
         "later_reduce_exchange": later + 0 * out_split,
     }
@@ -247,7 +234,15 @@ def after(problem: Problem, table: Mapping[str, Ints], size: Mapping[str, Any]) 
         ),
         "reduced": reduced,
         "partial_bytes": size["result"] * partial,
+        "buffer_bytes": _buffer(problem, table, size["result"] * partial),
     }
+
+
+def _buffer(problem: Problem, table: Mapping[str, Ints], partial_bytes: Any) -> Any:
+    """Bytes of the second copy of one bundle's results that a SLIC vertex works in."""
+    if problem.method.name != "SLIC":
+        return 0 * table["used"]
+    return partial_bytes // ceil_div(table["groups"], problem.method.bundle) + 200
 
 
 def tensor_elements(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Any]:
@@ -333,7 +328,7 @@ def compute(problem: Problem, table: Mapping[str, Ints]) -> Ints:
         dim, o = params.dims[d], table[f"field{d}"]
         outputs = outputs * o
         # A kernel element meets only every step-th output of a dilated input.
-        touched = ceil_div(o, dim.step) if method.skips_zeros else o
+        touched = ceil_div(o, dim.step)
         if d == rank - 1:
             width = touched
         else:
@@ -359,8 +354,7 @@ def temp_bytes(
     element, method = problem.params.itemsize, problem.method
     running = element * (size["data"] + size["weights"] + size["padding"])
     running = running + method.partial * size["result"]
-    if method.name == "SLIC":
-        running = running + method.partial * size["result"] // table["groups"] + 200
+    running = running + parts["buffer_bytes"]
     # Inside a loop the step's result waits beside its partial sums to be written into the whole.
     # Found on two matrix products of the IPU model, whose cheapest plans are else not taken.
     loop = table["in_serial"] * table["out_serial"] > 1

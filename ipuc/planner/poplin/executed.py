@@ -71,9 +71,11 @@ class Executed:
         target = self.plans[0].problem.target
         ends = [max(map(_pass_bytes, self.plans)) + ceil_div(self.tensor_bytes, target.tiles)]
         ends += [
-            target.interleaved_start_bytes + plan.items["partial_bytes"]
+            target.interleaved_start_bytes
+            + plan.items["partial_bytes"]
+            + plan.items["buffer_bytes"]
             for plan in self.plans
-            if plan.problem.method.name == "AMP"
+            if plan.problem.method.name in {"AMP", "SLIC"}
         ]
         return int(max(ends))
 
@@ -94,9 +96,7 @@ def plan_cycles(target: Target, plan: Plan) -> dict[str, int]:
     made["first_reduce_exchange"] = serial * parts["first_reduce_exchange"] * (plan.depth > 1)
     wide = plan.problem.params.itemsize >= 4
     factor = target.rearrange_percent_float32 if wide else target.rearrange_percent_float16
-    # A vertex that cannot skip the zeros of a dilated input has it written out, which is planned
-    # as an exchange of them and runs as a copy on the tile.
-    made["rearrange"] = serial * (parts["rearrange"] + parts["spread"]) * factor // 100
+    made["rearrange"] = serial * parts["rearrange"] * factor // 100
     made["entry"] = target.compute_set_cycles * serial * compute_sets(target, plan)
     return made
 

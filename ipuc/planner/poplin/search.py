@@ -27,7 +27,7 @@ SHOWN = 5
 #: Rows of the first, quick look at each table.
 BEAM = 4000
 #: What a plan also records, beside cycles: elements or bytes on the fullest tile.
-SIZES = ("reduced", "spread", "partial_bytes", "copied_bytes")
+SIZES = ("reduced", "partial_bytes", "buffer_bytes", "copied_bytes")
 #: Share of a tile's memory that a convolution may use for what lives only while it runs.
 AVAILABLE_MEMORY = 0.6
 
@@ -141,9 +141,8 @@ def _problems(target: Target, params: ConvParams, purpose: Pass) -> list[Problem
 def _least(problem: Problem) -> float:
     """Cycles that no partition can be below."""
     work = problem.params.macs
-    if problem.method.skips_zeros:
-        for dim in problem.params.dims:
-            work //= dim.step
+    for dim in problem.params.dims:
+        work //= dim.step
     return work / (problem.target.tiles * problem.method.rate)
 
 
@@ -288,8 +287,7 @@ def _least_compute(problem: Problem, table: Mapping[str, Ints]) -> Ints:
     blocks = table["in_groups"] * table["out_groups"] * table["groups"]
     work = blocks * table["in_group"] * table["out_group"] * table["batch"]
     for d, dim in enumerate(params.dims):
-        outs = table[f"field{d}"]
-        work = work * (ceil_div(outs, dim.step) if method.skips_zeros else outs)
+        work = work * ceil_div(table[f"field{d}"], dim.step)
         work = work * table[f"kernel{d}"]
     if method.name != "AMP":
         return work // method.rate

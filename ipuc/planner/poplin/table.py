@@ -76,9 +76,7 @@ def axes(params: ConvParams, method: Method, tiles: int) -> list[Axis]:
     for index, dim in enumerate(params.dims):
         grain = 2 if odd and index == len(params.dims) - 1 else 1
         axis = _simple(f"field{index}", ceil_div(dim.out, grain), tiles, grain)
-        if method.skips_zeros:
-            axis = dataclasses.replace(axis, work=ceil_div(axis.work, dim.step))
-        made.append(axis)
+        made.append(dataclasses.replace(axis, work=ceil_div(axis.work, dim.step)))
     return made
 
 
