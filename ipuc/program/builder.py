@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -138,6 +138,7 @@ class Builder:
         Raises:
             ShapeError: tiles carry no such element type.
         """
+        _once(name, self.inputs, "input")
         tensor = self.variable(name, carried or dtype, shape)
         self.inputs[name] = TensorType(dtype, tuple(shape))
         self._steps.append(StreamIn(name, len(self.variables) - 1, tuple(shape)))
@@ -145,6 +146,7 @@ class Builder:
 
     def output(self, name: str, tensor: Tensor, dtype: str | None = None) -> None:
         """Let the host read a tensor at this point of the program."""
+        _once(name, self.outputs, "output")
         self.outputs[name] = TensorType(dtype or tensor.dtype, tensor.shape)
         self._steps.append(StreamOut(name, tensor))
 
@@ -260,6 +262,7 @@ class Builder:
     @contextmanager
     def function(self, name: str) -> Iterator[None]:
         """Define a function from the steps of the `with` block; `call` runs it."""
+        _once(name, self.functions, "function")
         with self._collect() as steps:
             yield
         self.functions[name] = Sequence(tuple(steps))
@@ -368,6 +371,18 @@ class Builder:
         program = self._program()
         verify(program)
         return program
+
+
+def _once(name: str, known: Collection[str], what: str) -> None:
+    """Refuse a second thing of one name.
+
+    Raises:
+        ProgramError: there is one already.
+    """
+    if name in known:
+        raise ProgramError(
+            f'the program has the {what} "{name}" already', fix="choose another name"
+        )
 
 
 def common_factors(sources: Items[View | Fill]) -> list[tuple[int, list[int]]]:

@@ -26,7 +26,7 @@ from ipuc.program.checked import need
 from ipuc.program.decode import Decoder
 from ipuc.program.encode import Encoder
 from ipuc.program.program import Program
-from ipuc.program.verify import check_structure
+from ipuc.program.verify import verify
 from ipuc.version import __version__
 
 #: What the manifest calls the format, and the version written and read.
@@ -86,7 +86,7 @@ def load(path: str | Path, *, max_bytes: int = 4 << 30, check: bool = True) -> P
     Args:
         path: the file.
         max_bytes: the most that the file may expand to; checked before memory is taken.
-        check: hold it to the rules that are cheap to check; `verify` checks all.
+        check: hold it to Poplar's rules, races included: a program may not run without.
 
     Raises:
         ContainerError: the file is something else, damaged, or of a newer version, or a codelet
@@ -99,7 +99,7 @@ def load(path: str | Path, *, max_bytes: int = 4 << 30, check: bool = True) -> P
         try:
             program = _read(archive, max_bytes)
             if check:
-                check_structure(program)
+                verify(program)
         except ContainerError as error:
             if error.where:
                 raise

@@ -77,11 +77,6 @@ class Target:
     rearrange_percent_float16: int = 183
     rearrange_percent_float32: int = 90
 
-    @property
-    def memory_bytes(self) -> int:
-        """SRAM of the whole chip."""
-        return self.tiles * self.tile_memory_bytes
-
     def vector_width(self, itemsize: int) -> int:
         """Elements in one 64-bit access: 2 for float32, 4 for float16."""
         return max(1, self.data_path_bits // (8 * itemsize))

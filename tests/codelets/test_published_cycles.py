@@ -12,7 +12,6 @@ import pytest
 from ipuc.codelets.binary import BinaryOp
 from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.matmul_partial import MatMulPartial
-from ipuc.codelets.pool import Pool
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.codelets.unary import UnaryOp
 from ipuc.target.catalogue import parse_target

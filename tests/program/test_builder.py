@@ -266,3 +266,17 @@ def test_steps_written_before_a_fault_stay_where_they_were() -> None:
     with pytest.raises(ProgramError), graph.repeat(2):
         graph.call("nowhere")
     assert len(graph._program().main.steps) == 1
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    builder = Builder(parse_target("tiny"))
+    x = builder.input("x", "float32", (4,))
+    builder.output("y", x)
+    with builder.function("f"):
+        pass
+    with pytest.raises(ProgramError, match='input "x" already'):
+        builder.input("x", "float32", (4,))
+    with pytest.raises(ProgramError, match='output "y" already'):
+        builder.output("y", x)
+    with pytest.raises(ProgramError, match='function "f" already'), builder.function("f"):
+        pass
