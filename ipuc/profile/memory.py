@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ipuc.codelets.define import Codelet
 from ipuc.profile.cycles import Superstep, step_costs
 from ipuc.profile.liveness import Liveness, liveness
 from ipuc.program.family import VertexFamily
@@ -43,9 +44,6 @@ MATRIX_CODELET_BYTES = 3072
 MESSAGE_CODE_BYTES = 4
 #: Alignment of variables, and of what the matrix unit writes. Source: PopLibs' vertex fields.
 ALIGNMENT, MATRIX_ALIGNMENT = 8, 16
-
-#: Codelets of the matrix unit.
-MATRIX_UNIT = ("ConvPartialnx1", "MatMulPartial")
 
 VARIABLES, CONSTANTS, MESSAGES, PADDING = "Variables", "Constants", "Message memory", "Padding"
 #: What comes and goes; everything else is always live.
@@ -186,7 +184,7 @@ def _variables(program: Program) -> tuple[Ints, Ints]:
     tiles = program.target.tiles
     align = np.full(len(program.variables), ALIGNMENT, np.int64)
     for family in program.families():
-        if family.codelet.name in MATRIX_UNIT:
+        if uses_matrix_unit(family.codelet):
             for spec in family.codelet.fields:
                 if spec.writes:
                     align[family.fields[spec.name].variable] = MATRIX_ALIGNMENT
@@ -247,9 +245,25 @@ def _vertices(program: Program) -> tuple[Ints, Ints, Ints, Ints]:
         worklists += (count > 0) * worklist_bytes(program, family)
         name = family.codelet.name
         has[name] = has.get(name, np.zeros(tiles, np.int64)) | (count > 0)
+    sizes = code_bytes(program)
     for name, used in has.items():
-        code += used * (MATRIX_CODELET_BYTES if name in MATRIX_UNIT else CODELET_BYTES)
+        code += used * sizes[name]
     return state, pointers, worklists, code
+
+
+def uses_matrix_unit(codelet: Codelet) -> bool:
+    """Whether a vertex runs on the matrix unit: convolutions, and products by that method."""
+    return codelet.name == "ConvPartialnx1" or codelet.parameters().get("method") == "amp"
+
+
+def code_bytes(program: Program) -> dict[str, int]:
+    """Bytes of code of each codelet, on every tile that has such a vertex."""
+    sizes: dict[str, int] = {}
+    for family in program.families():
+        codelet = family.codelet
+        size = MATRIX_CODELET_BYTES if uses_matrix_unit(codelet) else CODELET_BYTES
+        sizes[codelet.name] = max(size, sizes.get(codelet.name, 0))
+    return sizes
 
 
 def worklist_bytes(program: Program, family: VertexFamily) -> int:

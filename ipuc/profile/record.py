@@ -130,10 +130,12 @@ def peak_flops(program: Program) -> float:
     in PopLibs' planner, and the peaks that follow from them.
     """
     target: Target = program.target
+    # "mixed,conv1=float32": what most layers have decides.
+    formats = str(program.metadata.get("precision")).split(",")[0]
     products = {
         "float16": 4 * target.conv_units_float16,
         "mixed": 4 * target.conv_units_mixed,
-    }.get(str(program.metadata.get("precision")), target.conv_units_float32)
+    }.get(formats, target.conv_units_float32)
     return 2.0 * products * target.tiles * target.clock_hz
 
 

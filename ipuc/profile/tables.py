@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.profile.cycles import Superstep
-from ipuc.profile.memory import CODELET_BYTES, MATRIX_CODELET_BYTES, MATRIX_UNIT
+from ipuc.profile.memory import code_bytes
 from ipuc.profile.record import Profile, balance, peak_flops
 from ipuc.program.program import Layer
 
@@ -132,10 +132,10 @@ def by_codelet(found: Profile) -> list[Row]:
         row["edges"] += family.edges()
         used = tiles.setdefault(name, np.zeros(found.program.target.tiles, bool))
         used[family.tile.dense().reshape(-1)] = True
+    sizes = code_bytes(found.program)
     for name, row in rows.items():
         row["tiles"] = int(tiles[name].sum())
-        size = MATRIX_CODELET_BYTES if name in MATRIX_UNIT else CODELET_BYTES
-        row["code_bytes"] = size * row["tiles"]
+        row["code_bytes"] = sizes[name] * row["tiles"]
     return list(rows.values())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ipuc import zoo
 from ipuc.codelets.conv_partial import ConvPartial
+from ipuc.codelets.matmul_partial import MatMulPartial
 from ipuc.emulator.strict import StrictEmulator, home_tiles
 from ipuc.pipeline import compile_model, random_inputs
 from ipuc.planner.context import Granularity
@@ -28,6 +29,7 @@ from ipuc.profile.memory import (
     worklist_bytes,
 )
 from ipuc.program.builder import Builder
+from ipuc.program.family import VertexFamily
 from ipuc.program.program import Program
 from ipuc.program.steps import Execute
 from ipuc.program.tensor import Tensor
@@ -47,6 +49,11 @@ def program(request: pytest.FixtureRequest, digits: Path) -> Program:
     return compile_model(digits, target=parse_target("tiny,tiles=8"), granularity=granularity)
 
 
+def on_matrix_unit(family: VertexFamily) -> bool:
+    amp = MatMulPartial("amp").parameters()
+    return isinstance(family.codelet, ConvPartial) or family.codelet.parameters() == amp
+
+
 def test_every_step_and_tile_against_a_count(program: Program) -> None:
     """The lives are taken as given here; bytes come from home tiles and real exchanges."""
     found, live = memory(program), liveness(program).live
@@ -56,9 +63,7 @@ def test_every_step_and_tile_against_a_count(program: Program) -> None:
     tiles = program.target.tiles
     changing = [v for v in program.variables if v.id not in program.constants]
     matrix = {
-        family.fields["out"].variable
-        for family in program.families()
-        if family.codelet.name in ("ConvPartialnx1", "MatMulPartial")
+        family.fields["out"].variable for family in program.families() if on_matrix_unit(family)
     }
     assert matrix
     homes = {v.id: home_tiles(v, tiles) for v in program.variables}
@@ -88,8 +93,8 @@ def test_what_is_always_live_against_a_count(program: Program) -> None:
             vertices += here
             edges += here * family.codelet.edges(family.windows())
             if here:
-                matrix = family.codelet.name in ("ConvPartialnx1", "MatMulPartial")
-                code[family.codelet.name] = MATRIX_CODELET_BYTES if matrix else CODELET_BYTES
+                size = MATRIX_CODELET_BYTES if on_matrix_unit(family) else CODELET_BYTES
+                code[family.codelet.name] = size
         always = {name: int(column[tile]) for name, column in found.always.items()}
         assert always["Vertex Instances"] == vertices * VERTEX_BYTES
         assert always["Vertex Field Data"] == edges * EDGE_BYTES
