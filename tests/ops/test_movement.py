@@ -209,7 +209,9 @@ def test_reshape_family(x: Array, data: st.DataObject) -> None:
     only_views(check_node("Squeeze", [x], opset=13, **EXACT))
     if ones:
         chosen = data.draw(st.lists(st.sampled_from(ones), unique=True, min_size=1))
-        only_views(check_node("Squeeze", [x], {"axes": chosen}, opset=11, **EXACT))
+        # onnx.reference takes the axes of the old form one after another, so only in order
+        attributes = {"axes": sorted(chosen)}
+        only_views(check_node("Squeeze", [x], attributes, opset=11, **EXACT))
         only_views(check_node("Squeeze", [x, ints(*chosen)], constants=[1], opset=13, **EXACT))
 
 
