@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ from ipuc.types import Shape
 
 #: Input channels that the matrix unit takes at once: chain depth 4 times the load width.
 INPUT_GROUP = {4: 8, 2: 16}
+
+#: Bytes of columns made at once. A whole layer of VGG-19 would take 115 MB an image.
+COLUMN_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,29 @@ class ConvPartial(Codelet):
                 for there, here in self._accumulations(axes, weights)
             )
             return {"out": accumulate(batch, "out", products)}
-        return {"out": self._product(batch, columns, weights, batch.into.get("out"))}
+        return {"out": self._in_blocks(batch, columns, weights)}
+
+    def _in_blocks(self, batch: Batch, columns: Array, weights: Array) -> Array:
+        """Multiply block by block of images and output rows, so that columns stay small.
+
+        Each element is the same dot product as without blocks. Its last bit may differ: matrix
+        libraries add in another order at the edges of their own blocks.
+        """
+        axes = batch.axes
+        into = batch.into.get("out")
+        cuts = _cuts(columns, axes, axes + 3)
+        if len(cuts) == 1:
+            return self._product(batch, columns, weights, into)
+        if into is None:
+            lead = np.broadcast_shapes(columns.shape[:axes], weights.shape[:axes])
+            into = np.empty((*lead, *batch.windows["out"]), np.result_type(columns, weights))
+        for images, rows in cuts:
+            here = (*(slice(None),) * axes, images, slice(None), slice(None), rows)
+            place = into[here]
+            made = self._product(batch, columns[here], weights, place)
+            if made is not place:
+                place[...] = made
+        return into
 
     def _accumulations(
         self, axes: int, weights: Array
@@ -110,7 +136,7 @@ class ConvPartial(Codelet):
             columns.shape[g],
             depth,
             columns.shape[b],
-            *batch.windows["out"][3:],
+            *(columns.shape[a] for a in out_axes),
         )
         left = weights.reshape(*weights.shape[: axes + 2], depth)
         grid = (*batch.grid, columns.shape[g])
@@ -241,6 +267,32 @@ class ConvPartial(Codelet):
                 larger=longer,
             ),
         )
+
+
+def _cuts(columns: Array, images: int, rows: int) -> list[tuple[slice, slice]]:
+    """Blocks of images and rows whose columns take about `COLUMN_BYTES` each, but no less than a row.
+
+    Args:
+        columns: see `ConvPartial._product`.
+        images: axis of the images.
+        rows: axis of the output rows.
+    """
+    wanted = -(-columns.size * columns.itemsize // COLUMN_BYTES)
+    image_parts = max(min(wanted, columns.shape[images]), 1)
+    row_parts = max(min(-(-wanted // image_parts), columns.shape[rows]), 1)
+    if row_parts > 1:  # an image is too large: then each is cut for itself
+        image_parts = columns.shape[images]
+    return list(
+        itertools.product(
+            _even(columns.shape[images], image_parts), _even(columns.shape[rows], row_parts)
+        )
+    )
+
+
+def _even(extent: int, parts: int) -> list[slice]:
+    """Cut an extent into near equal parts, so that none is too small to be quick."""
+    edges = [part * extent // parts for part in range(parts + 1)]
+    return [slice(begin, end) for begin, end in itertools.pairwise(edges)]
 
 
 def _in_group(ins: Number, full: int) -> Any:
