@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx.inliner
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
@@ -24,6 +26,9 @@ Engine = Literal["auto", "onnxruntime", "onnx"]
 #: Where onnxruntime looks for external data of a model that it gets as bytes.
 #: Source: onnxruntime_session_options_config_keys.h.
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+
+#: What onnxruntime says before its reason: its name, a code, the place in its source.
+_BEFORE_REASON = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (?:\S+\.cc:\d+ .*?\) )?")
 
 #: What onnx's evaluator, written in NumPy, raises on models it was not made for.
 _EVALUATOR_FAILURES = (
@@ -41,7 +46,11 @@ class _Declined(Exception):
 
 
 def reference_values(
-    model: Model, inputs: Mapping[str, Array], wanted: Collection[str], engine: Engine
+    model: Model,
+    inputs: Mapping[str, Array],
+    wanted: Collection[str],
+    engine: Engine,
+    declined: Callable[[str], None] | None = None,
 ) -> tuple[str, dict[str, Array]]:
     """Compute values of the original model.
 
@@ -51,6 +60,7 @@ def reference_values(
         wanted: names of values; those the main graph does not make are left out.
         engine: "onnxruntime", "onnx" (its reference evaluator), or "auto": onnxruntime if it is
             installed and takes the model, else onnx.
+        declined: with "auto", told why onnxruntime does not take the model.
 
     Returns:
         Name and version of the engine, and the values by name.
@@ -66,15 +76,22 @@ def reference_values(
             fix="use auto, onnxruntime or onnx",
         )
     proto = parse(Path(model)) if isinstance(model, str | Path) else model
+    opened = bool(proto.functions)
+    proto = _without_functions(proto)
     made = {name for node in proto.graph.node for name in node.output if name}
     declared = {one.name for one in proto.graph.output}
     names = sorted(made & set(wanted) | declared)
     reasons: list[str] = []
+    missing = importlib.util.find_spec("onnxruntime") is None
     if engine != "onnx":
         try:
-            return _onnxruntime(model, proto, sorted(set(names) - declared), names, inputs)
+            return _onnxruntime(
+                model, proto, sorted(set(names) - declared), names, inputs, opened=opened
+            )
         except _Declined as error:
             reasons.append(f"onnxruntime: {error}")
+            if engine == "auto" and declined is not None:
+                declined(str(error))
     if engine != "onnxruntime":
         try:
             return _evaluator(model, names, inputs)
@@ -83,8 +100,28 @@ def reference_values(
     raise OptionError(
         "no reference engine computes this model:\n    " + "\n    ".join(reasons),
         where="--reference",
-        fix="pip install --upgrade onnxruntime",
+        fix=_remedy(engine, missing=missing),
     )
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the bodies of the model's functions in place of their calls, as the importer does.
+
+    The values inside then have the names that the compiled program gives them.
+    """
+    if not model.functions:
+        return model
+    opened: onnx.ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
+    return opened
+
+
+def _remedy(engine: Engine, *, missing: bool) -> str:
+    """What to do where no engine that may be asked takes the model."""
+    if missing and engine != "onnx":
+        return "pip install onnxruntime"
+    if engine == "auto":
+        return "see both reasons; ipuc run needs no reference"
+    return f"try --reference {'onnx' if engine == 'onnxruntime' else 'onnxruntime'}"
 
 
 def _onnxruntime(
@@ -93,8 +130,19 @@ def _onnxruntime(
     extra: list[str],
     names: list[str],
     inputs: Mapping[str, Array],
+    *,
+    opened: bool,
 ) -> tuple[str, dict[str, Array]]:
-    """Run onnxruntime with further outputs, without its fusions, which would hide them."""
+    """Run onnxruntime with further outputs, without its fusions, which would hide them.
+
+    Args:
+        model: where external data are looked for.
+        proto: the model; its functions are opened if `opened`, unlike those of the file.
+        extra: values beside the model's outputs.
+        names: all values wanted.
+        inputs: by name.
+        opened: see `proto`.
+    """
     if importlib.util.find_spec("onnxruntime") is None:
         raise _Declined("it is not installed")
     runtime: Any = importlib.import_module("onnxruntime")
@@ -116,7 +164,7 @@ def _onnxruntime(
     if isinstance(model, onnx.ModelProto):
         raw = proto.SerializeToString()
     else:
-        raw = Path(model).read_bytes()
+        raw = proto.SerializeToString() if opened else Path(model).read_bytes()
         options.add_session_config_entry(_FOLDER_KEY, str(Path(model).resolve().parent))
     try:
         session = runtime.InferenceSession(
@@ -125,7 +173,8 @@ def _onnxruntime(
         del raw
         results = session.run(names, dict(inputs))
     except failures as error:
-        raise _Declined(" ".join(str(error).split())[:300]) from error
+        words = _BEFORE_REASON.sub("", " ".join(str(error).split()))
+        raise _Declined(words[:300]) from error
     return f"onnxruntime {runtime.__version__}", dict(zip(names, results, strict=True))
 
 
@@ -168,6 +217,7 @@ def _evaluator(
     model: Model, names: list[str], inputs: Mapping[str, Array]
 ) -> tuple[str, dict[str, Array]]:
     whole = model if isinstance(model, onnx.ModelProto) else onnx.load(Path(model))
+    whole = _without_functions(whole)
     try:
         with np.errstate(all="ignore"):
             evaluator = ReferenceEvaluator(whole, new_ops=_replacements(whole))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def verify_model(
     *,
     tolerance: float = TOLERANCE,
     constants: Mapping[str, Array] | None = None,
+    declined: Callable[[str], None] | None = None,
 ) -> Report:
     """Hold a program to Poplar's rules, then its values to those of the original model.
 
@@ -155,6 +156,7 @@ def verify_model(
         tolerance: on the largest absolute difference over the largest absolute value; layers in
             halves, and those after them, have more: see `Tolerances`.
         constants: values of inputs that were specialised when the program was compiled.
+        declined: told why onnxruntime does not take the model, where another engine then does.
 
     Returns:
         A report; a mismatch is no exception.
@@ -175,7 +177,7 @@ def verify_model(
         )
     verify(program)
     engine, wanted = reference_values(
-        source, {**inputs, **(constants or {})}, program.values, reference
+        source, {**inputs, **(constants or {})}, program.values, reference, declined
     )
     emulator = Emulator(program)
     outputs = emulator.run(inputs)

@@ -270,7 +270,7 @@ class ConvPartial(Codelet):
 
 
 def _cuts(columns: Array, images: int, rows: int) -> list[tuple[slice, slice]]:
-    """Blocks of images and rows whose columns take about `COLUMN_BYTES` each, but no less than a row.
+    """Blocks of images and rows whose columns take about `COLUMN_BYTES`, no less than a row.
 
     Args:
         columns: see `ConvPartial._product`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ipuc import zoo
-from ipuc.check.reference import reference_values
+from ipuc.check import verify_model
+from ipuc.check.reference import Engine, reference_values
 from ipuc.errors import OptionError
+from ipuc.pipeline import compile_model
+from ipuc.target import parse_target
 
 
 def normalising(opset: int) -> onnx.ModelProto:
@@ -82,5 +86,64 @@ def test_auto_falls_back_to_the_reference_evaluator(monkeypatch: pytest.MonkeyPa
     x = np.zeros((1, 2, 6, 6), np.float32)
     name, _ = reference_values(normalising(17), {"x": x}, ["y"], "auto")
     assert name.startswith("onnx.reference")
-    with pytest.raises(OptionError, match="not installed"):
+    with pytest.raises(OptionError, match="not installed") as caught:
         reference_values(normalising(17), {"x": x}, ["y"], "onnxruntime")
+    assert caught.value.fix == "pip install onnxruntime"
+
+
+def with_function() -> onnx.ModelProto:
+    """y = -(|x| + |x|), where the sum is a function of the model."""
+    body = helper.make_function(
+        "mine",
+        "Twice",
+        ["a"],
+        ["b"],
+        [helper.make_node("Abs", ["a"], ["m"]), helper.make_node("Add", ["m", "m"], ["b"])],
+        [helper.make_opsetid("", 17)],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Twice", ["x"], ["t"], domain="mine"),
+            helper.make_node("Neg", ["t"], ["y"]),
+        ],
+        "calls",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+    )
+    model = helper.make_model(
+        graph,
+        functions=[body],
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)],
+    )
+    model.ir_version = 10
+    return model
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "onnx"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_layers_inside_functions_are_compared_too(
+    engine: Engine, stored: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.onnx"
+    onnx.save(with_function(), path)
+    model = path if stored else with_function()
+    program = compile_model(model, target=parse_target("gc200,tiles=8"))
+    x = np.array([-1.5, 0, 2, 3], np.float32)
+    report = verify_model(model, program, {"x": x}, engine)
+    assert report.ok
+    assert [layer.op for layer in report.layers] == ["Abs", "Add", "Neg"]
+
+
+def test_it_is_said_why_onnxruntime_was_not_taken() -> None:
+    """A model file of a version newer than any onnxruntime knows."""
+    model = normalising(17)
+    model.ir_version = 99
+    x = np.random.default_rng(0).standard_normal((1, 2, 6, 6)).astype(np.float32)
+    reasons: list[str] = []
+    name, _ = reference_values(model, {"x": x}, ["y"], "auto", reasons.append)
+    assert name.startswith("onnx.reference")
+    assert len(reasons) == 1
+    assert "IR version" in reasons[0]
+    with pytest.raises(OptionError, match="IR version") as caught:
+        reference_values(model, {"x": x}, ["y"], "onnxruntime")
+    assert caught.value.fix == "try --reference onnx"
