@@ -218,12 +218,14 @@ def _cheapest(
     rate = target.exchange_bytes_per_cycle
     bus = target.tiles_per_exchange_bus
     pair = np.where(by_columns % bus == 0, bus, 1)
-    # Activations lie where the layer before made them: nothing of them counts as local. Nor does
-    # a share of the weights on the fullest tile, unless it is their only user.
-    moves = (by_rows > 1) | (not weights)
+    # Activations lie where the layer before made them: nothing of them counts as local. Weights
+    # are spread over the tiles that share them, over those of the first family alone where rows
+    # split unevenly: then the fullest tile holds none of its own.
+    even = extents[-3] % by_rows == 0
+    held = np.where(even | (by_rows == 1), right // by_rows, 0) if weights else 0
     common = {
         "left exchange": exchange_cycles(left * itemsize, rate * pair),
-        "right exchange": exchange_cycles(np.where(moves, right * itemsize, 0), rate),
+        "right exchange": exchange_cycles((right - held) * itemsize, rate),
         **partials_costs(
             target, depth, math.prod(extents[:-1]), made, itemsize, ctx.partials(itemsize)
         ),

@@ -17,6 +17,7 @@ CATALOGUE: dict[str, Target] = {
             tile_memory_bytes=262_144,
             clock_hz=1_600_000_000,
             conv_units_float16=8,
+            conv_units_float32=8,
             interleaved_start_bytes=131_072,
         ),
         Target(

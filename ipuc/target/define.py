@@ -16,7 +16,7 @@ SOURCES: dict[str, str] = {
     "sync_cycles": "default within the published bound of 126 cycles for an on-chip barrier",
     "data_path_bits": "64-bit datapath of a worker (PopLibs)",
     "conv_units_float16": "AMP units, half in and half out (PopLibs)",
-    "conv_units_float32": "AMP units, float in and float out (PopLibs)",
+    "conv_units_float32": "AMP units, float in and float out (PopLibs; 62.5 TFLOP/s of the spec card)",
     "conv_units_mixed": "AMP units, half in and float out; 8 also on GC200 (calibration rows)",
     "coefficient_load_bytes_per_cycle": "64-bit AMP weight loads (PopLibs default)",
     "memory_element_bytes": "one bank of tile memory (PopLibs)",
@@ -66,7 +66,7 @@ class Target:
     sync_cycles: int = 100
     data_path_bits: int = 64
     conv_units_float16: int = 16
-    conv_units_float32: int = 8
+    conv_units_float32: int = 16
     conv_units_mixed: int = 8
     coefficient_load_bytes_per_cycle: int = 8
     memory_element_bytes: int = 16384

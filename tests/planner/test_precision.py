@@ -19,9 +19,9 @@ from ipuc.program.program import Program
 from ipuc.target import parse_target
 
 
-def net() -> onnx.ModelProto:
+def net(size: int = 200) -> onnx.ModelProto:
     """relu, two products that share their weights, and their sum."""
-    weights = np.linspace(-1, 1, 200 * 200).astype(np.float32).reshape(200, 200)
+    weights = np.linspace(-1, 1, size * size).astype(np.float32).reshape(size, size)
     nodes = [
         helper.make_node("Relu", ["x"], ["r"], name="first"),
         helper.make_node("MatMul", ["r", "w"], ["a"], name="left"),
@@ -31,8 +31,8 @@ def net() -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 200])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 200])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, size])],
         [numpy_helper.from_array(weights, "w")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
@@ -119,7 +119,8 @@ def test_an_input_arrives_in_the_widest_format_that_is_wanted() -> None:
 
 @pytest.mark.parametrize(("precision", "sums"), [("mixed", "float32"), ("float16", "float16")])
 def test_partial_sums_have_the_formats_type(precision: str, sums: str) -> None:
-    program = compiled(precision)
+    deep = net(1000)  # worth splitting along its depth
+    program = compile_model(deep, target=parse_target("gc200"), precision=precision)
     partials = [v for v in program.variables if v.name.endswith("partials")]
     assert partials
     assert {v.dtype for v in partials} == {sums}
