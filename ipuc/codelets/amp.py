@@ -177,7 +177,7 @@ def horizontal_mac_cycles(
     have a vertex of their own for kernels of one element; floats use the general one, which has
     its outputs zeroed first.
 
-    Source: lowering.md 2.4, and 2.2 for the zeroing.
+    Source: PopLibs poplin PerformanceEstimation.hpp, HorizontalMac and the zeroing of nx1.
     """
     if itemsize < 4:
         dot = 6 + ceil_div(depth, 4)
@@ -202,7 +202,7 @@ def matrix_unit_cycles(
 
     The weights are loaded once for each group of channels; the field streams through them.
 
-    Source: lowering.md 2.1 (ConvPartial1x1Out, one convolution group).
+    Source: PopLibs poplin PerformanceEstimation.hpp, ConvPartial1x1Out, one group.
     """
     workers = target.worker_contexts
     wide = itemsize >= 4

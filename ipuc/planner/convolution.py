@@ -79,7 +79,7 @@ def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) ->
 
 
 def _one_row(conv: Conv, x: Tensor) -> tuple[Conv, Tensor]:
-    """View the field of a 1x1 convolution as one row, where a view can; source: lowering.md 1.3."""
+    """View the field of a 1x1 convolution as one row, where a view can (as PopLibs flattens)."""
     plain = all(s == Slide(s.field, s.field, 1) for s in conv.slides)
     if not plain or len(conv.slides) < 2:
         return conv, x
@@ -113,7 +113,7 @@ def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
 
 
 def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:
-    """Enumerate splits as columns and take the cheapest; source: lowering.md 1.5, 1.6 and 6."""
+    """Enumerate splits as columns and take the cheapest; source: PopLibs ConvModel.cpp."""
     target = ctx.target
     in_grain = min(conv.ins, INPUT_GROUP[itemsize])
     fields = [(s.out, 1) for s in conv.slides]

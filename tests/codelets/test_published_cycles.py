@@ -1,4 +1,4 @@
-"""Cycle formulas against the figures of the worked examples (lowering.md section 4).
+"""Cycle formulas against the figures of the worked examples that others computed.
 
 The examples are for one tile of a GC2, evaluated from PopLibs' formulas; they give whole cycles, so
 ours must be the same number. (That the formulas describe the machine is what the calibration rows

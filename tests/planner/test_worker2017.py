@@ -18,7 +18,7 @@ def square(field: int, kernel: int, stride: int, pad: int) -> Slide:
 
 
 #: AlexNet of 2017: channels out and in, sliding window, and the printed (icg; tx, ty, tz, ti).
-#: Source: vertex-graph-2017.md section 6.
+#: Source: a counter that follows the rules of PopLibs, winter 2016/17, by another hand.
 CONVOLUTIONS = {
     "conv1": (64, 4, square(224, 11, 4, 3), (4, 8, 19, 8, 1)),
     "conv2": (192, 64, square(27, 5, 1, 2), (8, 2, 3, 24, 8)),
@@ -47,5 +47,5 @@ def test_convolutions_of_alexnet(name: str) -> None:
 def test_fully_connected_layers_of_alexnet(
     rows: int, columns: int, wanted: tuple[int, int]
 ) -> None:
-    """Tiles per row and per column for inference; source: vertex-graph-2017.md section 2."""
+    """Tiles per row and per column for inference, by the same counter."""
     assert fully_connected_splits(GC2, rows, columns) == wanted
