@@ -176,7 +176,8 @@ def describe_array(name: str, array: Array) -> list[str]:
     line = f"{head}, from {_number(numbers['min'])} to {_number(numbers['max'])}"
     line += f", mean {_number(numbers['mean'])}"
     if numbers["not_finite"]:
-        line += f", {numbers['not_finite']} values are not finite"
+        count = numbers["not_finite"]
+        line += f", {count} {'value is' if count == 1 else 'values are'} not finite"
     lines = [line]
     classes = top_classes(array)
     for row, found in enumerate(classes):

@@ -10,7 +10,7 @@ import click
 
 from ipuc.cli.facts import print_facts, program_facts
 from ipuc.cli.options import debug_option, json_option, max_bytes_option
-from ipuc.cli.output import next_step, print_json, say, shell_word, table
+from ipuc.cli.output import counted, next_step, print_json, say, shell_word, table
 from ipuc.cli.source import is_program
 from ipuc.errors import OptionError
 from ipuc.importer.inspect import ModelInfo, inspect_model
@@ -38,6 +38,9 @@ Examples:
   ipuc info alexnet.ipu --plans
   ipuc info graph.png --json
 """
+
+#: What every plan's row has, in columns of its own.
+_SHOWN = frozenset({"splits", "tiles", "balance", "cycles", "costs"})
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -81,7 +84,9 @@ def _kind(file: Path) -> str:
 
 
 def _model(file: Path, info: ModelInfo, as_json: bool) -> None:
-    needed = [one.flag for one in info.inputs if one.symbolic] + list(info.deciding.values())
+    data = _fixed_data(info)
+    deciding = [flag for name, flag in info.deciding.items() if name not in data]
+    needed = [one.flag for one in info.inputs if one.symbolic] + deciding
     if as_json:
         facts = asdict(info)
         for one, record in zip(info.inputs, facts["inputs"], strict=True):
@@ -100,20 +105,37 @@ def _model(file: Path, info: ModelInfo, as_json: bool) -> None:
     rows = [["inputs", "type", ""]]
     for one in info.inputs:
         hints = [one.flag] if one.flag else []
-        hints += [info.deciding[one.name]] if one.name in info.deciding else []
+        if one.name in data:
+            hints += [f"its values decide a shape: only a fixed one compiles, {data[one.name]}"]
+        elif one.name in info.deciding:
+            hints += [info.deciding[one.name]]
         rows.append([one.name, str(one), "  ".join(hints)])
     table(rows)
     table([["outputs", "type"], *([one.name, str(one)] for one in info.outputs)])
     say("  operators: " + ", ".join(f"{op} {count}" for op, count in info.ops.items()))
     if info.unsupported:
-        say(f"  {len(info.unsupported)} nodes cannot be compiled:")
+        say(f"  {counted(len(info.unsupported), 'node')} cannot be compiled:")
         for node, reason in info.unsupported:
             say(f"    {node}: {reason}")
         next_step("replace these nodes, or export the model with other operators")
         return
     batch = _batch_is_enough(info)
-    flags = ["--batch 1", *info.deciding.values()] if batch else needed
+    flags = ["--batch 1", *deciding] if batch else needed
     next_step(" ".join(["ipuc compile", shell_word(str(file)), *flags]))
+
+
+def _fixed_data(info: ModelInfo) -> dict[str, str]:
+    """Inputs of data, not of sizes, whose values decide a shape, as in NonZero.
+
+    Who gives such an input as a constant compiles a program for that one value.
+    """
+    return {
+        one.name: info.deciding[one.name]
+        for one in info.inputs
+        if one.name in info.deciding
+        and one.dtype.startswith(("float", "bfloat"))
+        and (one.dims is None or len(one.dims) > 1)
+    }
 
 
 def _batch_is_enough(info: ModelInfo) -> bool:
@@ -144,7 +166,7 @@ def _program(
     print_facts(program_facts(program, count=count))
     table([["inputs", "type"], *([name, str(kind)] for name, kind in program.inputs.items())])
     table([["outputs", "type"], *([name, str(kind)] for name, kind in program.outputs.items())])
-    say(f"  {len(program.layers)} layers; --plans shows how each was split over the tiles")
+    say(f"  {counted(len(program.layers), 'layer')}; --plans: how each was split over the tiles")
     word = shell_word(str(file))
     next_step(f"ipuc run {word}   or   ipuc render {word} --out graph.png")
 
@@ -174,23 +196,31 @@ def _plans(program: Program) -> None:
     for layer in program.layers:
         if not layer.plan.get("chosen"):
             continue
-        say(f"{layer.name} ({layer.op}): {layer.plan.get('candidates')} plans")
+        if "splits" not in layer.plan["chosen"]:  # by the rules of 2017 there was no choice
+            parts = ", ".join(f"{value} {key}" for key, value in layer.plan["chosen"].items())
+            say(f"{layer.name} ({layer.op}): {parts}")
+            say()
+            continue
+        say(f"{layer.name} ({layer.op}): {counted(layer.plan['candidates'], 'plan')}")
         named = [("chosen", layer.plan["chosen"])]
         named += [("next", row) for row in layer.plan.get("next", [])]
         if "cheapest wide and even" in layer.plan:
             named.append(("wide and even", layer.plan["cheapest wide and even"]))
         costs = list(layer.plan["chosen"].get("costs", {}))
-        rows = [["", "split", "tiles", "balance", "cycles", *costs]]
-        rows += [[title, *_plan_row(row, costs)] for title, row in named]
-        table(rows, right=range(2, 5 + len(costs)))
+        # Further choices, such as the method: two plans may differ in nothing else.
+        others = list(dict.fromkeys(key for _, row in named for key in row if key not in _SHOWN))
+        rows = [["", "split", *others, "tiles", "balance", "cycles", *costs]]
+        rows += [[title, *_plan_row(row, others, costs)] for title, row in named]
+        table(rows, right=range(2 + len(others), 5 + len(others) + len(costs)))
         say()
 
 
-def _plan_row(row: dict[str, Any], costs: list[str]) -> list[str]:
+def _plan_row(row: dict[str, Any], others: list[str], costs: list[str]) -> list[str]:
     """Cells of one plan: how it splits, what it uses, and its cycles item by item."""
     splits = " ".join(f"{name}:{parts}" for name, parts in row["splits"].items() if parts > 1)
     return [
         splits or "one tile",
+        *(str(row.get(name, "")) for name in others),
         f"{row['tiles']:,}",
         f"{row['balance']:.2f}",
         f"{row['cycles']:,}",

@@ -14,6 +14,7 @@ import click
 
 from ipuc.cli.guard import State
 from ipuc.errors import OptionError
+from ipuc.importer.limits import DEFAULT_MAX_BYTES, readable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,7 +70,7 @@ class CompileOptions:
     shapes: tuple[str, ...] = ()
     batch: int | None = None
     constants: tuple[str, ...] = ()
-    max_bytes: int = 4 << 30
+    max_bytes: int = DEFAULT_MAX_BYTES
     precision: str = DEFAULT_PRECISION
     stochastic_rounding: int | None = None
     saturate: bool = False
@@ -179,11 +180,11 @@ def max_bytes_option(function: Function) -> Function:
     """Give a command `--max-bytes`."""
     return click.option(
         "--max-bytes",
-        default=str(4 << 30),
-        show_default="4 GB",
+        default=str(DEFAULT_MAX_BYTES),
         metavar="BYTES",
         callback=parse_bytes,
-        help="The most that file, weights and constants may take: 8GB, 8e9.",
+        help="The most that file, weights and constants may take: 8GB, 8e9.  "
+        f"[default: {readable(DEFAULT_MAX_BYTES)}]",
     )(function)
 
 

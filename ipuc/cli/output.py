@@ -54,6 +54,11 @@ def next_step(text: str) -> None:
     click.echo(click.style(f"next: {plain(text)}", dim=True), err=True)
 
 
+def counted(count: int, thing: str) -> str:
+    """Write a number of things: 1 layer, 2 layers."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def table(rows: Iterable[Sequence[str]], right: Sequence[int] = (), indent: str = "  ") -> None:
     """Print rows in columns.
 

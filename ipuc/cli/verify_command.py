@@ -11,7 +11,7 @@ import click
 from ipuc.check import LayerReport, Report, verify_model
 from ipuc.cli.arrays import read_inputs
 from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
-from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word, table
+from ipuc.cli.output import counted, next_step, note, print_json, progress, say, shell_word, table
 from ipuc.cli.source import Opened, constants_of, open_program
 from ipuc.errors import OptionError
 
@@ -133,14 +133,18 @@ def _print(report: Report, opened: Opened) -> None:
     wrong = report.first_mismatch
     if report.ok:
         worst = max((one.max_rel for one in report.layers), default=0.0)
+        agree = "agrees" if len(report.layers) == 1 else "agree"
         say(
-            f"{len(report.layers)} layers agree with {report.reference}: at most {worst:.2e} of "
-            f"the largest value apart (tolerance {_tolerance(report)}); the program keeps the rules"
+            f"{counted(len(report.layers), 'layer')} {agree} with {report.reference}: "
+            f"at most {worst:.2e} of the largest value apart (tolerance {_tolerance(report)}); "
+            "the program keeps the rules"
         )
         next_step(f"ipuc render {shell_word(str(opened.path))} --out graph.png")
         return
     count = sum(not one.ok for one in report.layers)
-    say(f"{count} of {len(report.layers)} layers differ from {report.reference}")
+    differ = "differs" if count == 1 else "differ"
+    layers = counted(len(report.layers), "layer")
+    say(f"{count} of {layers} {differ} from {report.reference}")
     if wrong is None:
         return
     say("first mismatch")

@@ -240,8 +240,8 @@ def check_inputs(
         array = np.asarray(given[name])
         if array.dtype.name != kind.dtype or array.shape != kind.shape:
             found = TensorType(array.dtype.name, array.shape)
-            raise ShapeError(
-                f"expected {kind}, found {found}", where=f'input "{name}"', fix=f"give {kind}"
-            )
+            # The type alone is wrong: say what to write.
+            fix = f'x.astype("{kind.dtype}")' if array.shape == kind.shape else f"give {kind}"
+            raise ShapeError(f"expected {kind}, found {found}", where=f'input "{name}"', fix=fix)
         checked[name] = to_device(array, f'input "{name}"')
     return checked

@@ -97,7 +97,9 @@ def refuse_foreign(path: Path, head: bytes) -> None:
     if found is None:
         return
     kind, lines = found
-    recipe = lines.format(file=path.name, stem=path.stem).replace("\n", "\n    ")
+    # A file that is called .onnx must not be told to overwrite itself.
+    stem = f"{path.stem}-converted" if suffix == ".onnx" else path.stem
+    recipe = lines.format(file=path.name, stem=stem).replace("\n", "\n    ")
     raise ImportFailure(
         f"this is {kind}; ipuc reads ONNX",
         where=str(path),

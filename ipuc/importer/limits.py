@@ -19,7 +19,7 @@ from ipuc.graph.ir import Node
 from ipuc.types import TensorType
 
 #: 4 GB, the default of --max-bytes.
-DEFAULT_MAX_BYTES = 4 << 30
+DEFAULT_MAX_BYTES = 4 * 10**9
 
 #: A constant is not stored repeated if that makes it this many times larger ...
 MAX_GROWTH = 16

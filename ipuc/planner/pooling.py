@@ -136,5 +136,8 @@ def _plan(ctx: Context, x: Tensor, slides: tuple[Slide, ...], codelet: Codelet) 
         row, record = Table(dims, table, costs, work, {}).choose(target.tiles, exact=exact)
         ctx.plans[key] = ([int(p) for p in table[row]], record)
     splits, record = ctx.plans[key]
-    ctx.plan.update(record)
+    if not ctx.plan:  # indices come second, with a plan of their own
+        ctx.plan.update(record)
+    else:
+        ctx.plan["indices"] = record
     return list(splits)

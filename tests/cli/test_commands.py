@@ -15,6 +15,8 @@ from cli_models import Run, only, save_model
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from ipuc.errors import TooLarge
+from ipuc.importer.limits import Budget
 from ipuc.npz import read_arrays, write_arrays
 from ipuc.target import CATALOGUE
 from ipuc.target.define import SOURCES
@@ -213,7 +215,7 @@ def test_verify_prints_every_layer(ipuc: Run, classes: Path, program: Path) -> N
     done = ipuc("verify", classes, "--target", "tiny", "--granularity", "worker")
     assert done.code == 0, done.err
     assert done.out.splitlines()[1].split()[:2] == ["product", "MatMul"]
-    assert "agree with onnxruntime" in done.out
+    assert "1 layer agrees with onnxruntime" in done.out
     found = ipuc("verify", program, "--json", "--reference", "onnx").json()
     assert set(found) >= {"ok", "tolerance", "reference", "layers", "first_mismatch"}
     assert found["reference"].startswith("onnx.reference")
@@ -331,6 +333,49 @@ def test_info_of_a_program(ipuc: Run, classes: Path) -> None:
     assert found["kind"] == "program"
     assert found["layers"][0]["plan"]["chosen"]
     assert ipuc("info", classes, "--plans").code == 1
+
+
+def test_every_plan_of_a_table_differs_from_the_others(ipuc: Run, classes: Path) -> None:
+    assert ipuc("compile", classes, "--target", "gc200,tiles=16").code == 0
+    lines = ipuc("info", "classes.ipu", "--plans").out.splitlines()
+    assert "method" in lines[1]
+    rows = [line.removeprefix("  next").removeprefix("  chosen").strip() for line in lines[2:]]
+    rows = [row for row in rows if row and "wide and even" not in row]
+    assert len(rows) > 2
+    assert len(set(rows)) == len(rows)
+
+
+def test_plans_by_the_rules_of_2017_are_shown_too(ipuc: Run, classes: Path) -> None:
+    assert ipuc("compile", classes, "--target", "tiny", "--granularity", "worker").code == 0
+    done = ipuc("info", "classes.ipu", "--plans")
+    assert done.code == 0, done.err
+    assert "tiles per row" in done.out
+
+
+def test_an_input_of_data_is_not_offered_as_a_constant_without_a_word(
+    ipuc: Run, folder: Path
+) -> None:
+    node = helper.make_node("NonZero", ["x"], ["y"])
+    path = save_model(folder / "found.onnx", [node], {"x": [2, 3]}, {"y": None})
+    done = ipuc("info", path)
+    assert "its values decide a shape" in done.out
+    assert "--const" not in done.err
+
+
+def test_doubles_are_told_how_to_become_floats(ipuc: Run, program: Path) -> None:
+    np.save("wide.npy", np.zeros((2, 3)))
+    done = ipuc("run", program, "--input", "wide.npy")
+    assert done.code == 1
+    assert 'x.astype("float32")' in done.err
+    np.save("other.npy", np.zeros((3, 3)))
+    assert "astype" not in ipuc("run", program, "--input", "other.npy").err
+
+
+def test_one_form_of_the_limit(ipuc: Run) -> None:
+    """Help and errors write it alike."""
+    assert "[default: 4 GB]" in " ".join(ipuc("compile", "--help").out.split())
+    with pytest.raises(TooLarge, match="the limit is 4 GB"):
+        Budget().hold(10**10, "x")
 
 
 def test_targets_and_their_sources(ipuc: Run) -> None:

@@ -83,6 +83,14 @@ def test_other_frameworks_get_the_lines_that_export(tmp_path: Path, suffix: str,
     assert "net.onnx" in caught.value.fix
 
 
+def test_a_file_of_another_name_is_not_told_to_overwrite_itself(tmp_path: Path) -> None:
+    path = tmp_path / "q.onnx"
+    path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(50))
+    with pytest.raises(ImportFailure, match="TensorFlow Lite") as caught:
+        load(path)
+    assert "--tflite q.onnx --output q-converted.onnx" in caught.value.fix
+
+
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "alexnet.onnx").write_bytes(b"x")
     with pytest.raises(ImportFailure, match="no such file") as caught:
