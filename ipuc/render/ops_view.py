@@ -21,6 +21,9 @@ HEIGHT, PITCH, MARGIN = 58.0, 88.0, 56.0
 #: Room between columns, and the distance of wires that run there side by side.
 GUTTER, WIRE = 64.0, 14.0
 
+#: From one line of the legend to the next.
+LINE = 22.0
+
 #: Widest picture worth having, as width over height.
 RATIO = 1.5
 
@@ -269,20 +272,35 @@ class _Pen:
         font = ImageFont.load_default(max(22 * scale, 4))
         self._draw.text((MARGIN * scale, 30 * scale), title, _COLOURS["data"], font, anchor="lm")
         font = ImageFont.load_default(max(13 * scale, 4))
-        x = MARGIN * scale
-        y = self._image.height - 30 * scale
         present = {label.kind for _, label in self._layout.boxes}
-        for kind, colour in _COLOURS.items():
-            if kind not in present:
-                continue
-            words = _TITLES[kind]
-            length = self._draw.textlength(words, font)
-            if x + length + 24 * scale > self._image.width:
-                break
+        kinds = [kind for kind in _COLOURS if kind in present]
+        lengths = [self._draw.textlength(_TITLES[kind], font) / scale for kind in kinds]
+        places = legend_places(lengths, self._layout.size[0])
+        lowest = max((line for _, line in places), default=0)
+        for kind, (at, line) in zip(kinds, places, strict=True):
+            words, colour = _TITLES[kind], _COLOURS[kind]
+            x = at * scale
+            y = self._image.height - (30 + LINE * (lowest - line)) * scale
             radius = 5 * scale
             self._draw.ellipse((x, y - radius, x + 2 * radius, y + radius), colour)
             self._draw.text((x + 16 * scale, y), words, (186, 178, 170), font, anchor="lm")
-            x += length + 36 * scale
+
+
+def legend_places(lengths: Sequence[float], width: float) -> list[tuple[float, int]]:
+    """Where each entry of the legend begins and on which line, in pixels at scale 1.
+
+    Args:
+        lengths: of the entries' words.
+        width: of the picture.
+    """
+    places: list[tuple[float, int]] = []
+    x, line = MARGIN, 0
+    for length in lengths:
+        if places and x + length + 24 > width:
+            x, line = MARGIN, line + 1
+        places.append((x, line))
+        x += length + 36
+    return places
 
 
 def smooth(points: Sequence[Point]) -> list[Point]:

@@ -134,6 +134,15 @@ def _to_bytes(linear: Floats) -> NDArray[np.uint8]:
     return (to_display(linear) * 255 + 0.5).astype(np.uint8)
 
 
+def caption_of(scene: Scene) -> str:
+    """What a picture shows: the model, and below it the machine and how finely it was cut."""
+    names = ("ipuc.target", "ipuc.granularity")
+    target, granularity = (scene.provenance.get(name, "") for name in names)
+    cut = f"granularity {granularity}" if granularity else ""
+    below = ", ".join(word for word in (target, cut) if word)
+    return "\n".join(line for line in (scene.title, below) if line)
+
+
 def _caption(image: Image.Image, scene: Scene, table: Floats) -> None:
     """Write title and counts into the lower corners, which a disc leaves empty."""
     size = image.width
@@ -149,8 +158,12 @@ def _caption(image: Image.Image, scene: Scene, table: Floats) -> None:
         f"{scene.edges:,} edges"
     )
     corner = (margin, size - margin)
-    if scene.title:
-        draw.text(corner, scene.title, rgb, font, anchor="ld")
+    title = caption_of(scene)
+    if title:
+        gap = height // 3
+        lines = draw.multiline_textbbox((0, 0), title, font, spacing=gap)
+        place = (corner[0], corner[1] - lines[3])
+        draw.multiline_text(place, title, rgb, font, spacing=gap)
     box = draw.multiline_textbbox((0, 0), count, font, spacing=height // 3)
     left, top = size - margin - box[2], size - margin - box[3]
     draw.multiline_text((left, top), count, rgb, font, spacing=height // 3, align="right")

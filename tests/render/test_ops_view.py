@@ -10,7 +10,7 @@ from sklearn.isotonic import isotonic_regression
 from ipuc.errors import OptionError
 from ipuc.graph.ir import Graph, Node
 from ipuc.render.ops_graph import BOX, isotonic, op_dag, rank_ops
-from ipuc.render.ops_view import HEIGHT, OpsLayout, draw_ops, lay_out_ops, smooth
+from ipuc.render.ops_view import HEIGHT, OpsLayout, draw_ops, lay_out_ops, legend_places, smooth
 from ipuc.types import TensorType
 
 
@@ -129,6 +129,15 @@ def test_the_picture_fits_and_shows_the_boxes(max_side: int) -> None:
     colours = {colour for _, colour in image.getcolors(1 << 24) or []}
     assert len(colours) > 50
     assert image.tobytes() == draw_ops(residual(6), max_side=max_side).tobytes()
+
+
+def test_the_legend_names_every_kind_however_narrow_the_picture_is() -> None:
+    lengths = [80.0, 110.0, 60.0, 90.0, 40.0]
+    assert {line for _, line in legend_places(lengths, 2000)} == {0}
+    narrow = legend_places(lengths, 328)
+    assert [line for _, line in narrow] == [0, 0, 1, 1, 2]
+    assert all(x + n + 24 <= 328 for (x, _), n in zip(narrow, lengths, strict=True))
+    assert len(legend_places(lengths, 10)) == len(lengths)
 
 
 def test_an_empty_graph_and_a_tiny_picture() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from ipuc.errors import OptionError
 from ipuc.render import raster
 from ipuc.render.fields import ranks
-from ipuc.render.paint import _glow, paint, save_png
+from ipuc.render.paint import _glow, caption_of, paint, save_png
 from ipuc.render.palettes import RAMPS, luminance, ramp
 from ipuc.render.place import DISC, Layout, place
 from ipuc.render.scene import Scene
@@ -114,6 +114,14 @@ def test_wrong_options_are_refused(drawn: tuple[Scene, Layout], make_scene: Make
         paint(*drawn, size=3)
     with pytest.raises(OptionError, match="layout"):
         paint(make_scene(hubs=2), drawn[1])
+
+
+def test_the_caption_tells_model_machine_and_granularity(make_scene: Maker) -> None:
+    scene = make_scene(3, 4)
+    assert caption_of(scene) == "toy"
+    told = {"ipuc.target": "gc200", "ipuc.granularity": "worker"}
+    scene = dataclasses.replace(scene, provenance=told)
+    assert caption_of(scene) == "toy\ngc200, granularity worker"
 
 
 def test_an_empty_scene_is_a_dark_picture(make_scene: Maker) -> None:
