@@ -1,8 +1,25 @@
-"""`python -m ipuc`: the command line without an installed script."""
+"""The program `ipuc`, also as `python -m ipuc`."""
 
 import sys
 
-from ipuc.cli import main
+#: Ended by Ctrl-C, as in `ipuc.cli.guard`, which is not imported yet when this matters.
+_STOPPED = 130
+
+
+def run() -> int:
+    """Run the command line; Ctrl-C while it is still being imported ends it quietly.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        from ipuc.cli import main  # noqa: PLC0415 - what may be interrupted is the import
+
+        code: int = main(prog_name="ipuc", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _STOPPED
+    return code
+
 
 if __name__ == "__main__":
-    sys.exit(main(prog_name="ipuc"))
+    sys.exit(run())
