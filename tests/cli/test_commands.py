@@ -224,6 +224,16 @@ def test_verify_prints_every_layer(ipuc: Run, classes: Path, program: Path) -> N
     assert found["first_mismatch"] is None
 
 
+def test_verify_says_why_it_asks_another_reference(
+    ipuc: Run, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = ipuc("verify", program)
+    assert done.code == 0, done.err
+    assert "the reference is onnx.reference; onnxruntime: it is not installed" in done.err
+    assert "it is not installed" not in ipuc("verify", program, "--reference", "onnx").err
+
+
 def test_a_mismatch_is_exit_code_1_and_named(ipuc: Run, classes: Path) -> None:
     """The program is of other weights; the digest that would tell is taken out of it."""
     from ipuc.program.save import load, save  # noqa: PLC0415 - only this test looks inside
