@@ -16,7 +16,7 @@ SOURCES: dict[str, str] = {
     "sync_cycles": "default within the published bound of 126 cycles for an on-chip barrier",
     "data_path_bits": "64-bit datapath of a worker (PopLibs)",
     "conv_units_float16": "AMP units, half in and half out (PopLibs)",
-    "conv_units_float32": "AMP units, float in and float out (PopLibs; 62.5 TFLOP/s of the spec card)",
+    "conv_units_float32": "AMP units, float in and float out (PopLibs; spec card: 62.5 TFLOP/s)",
     "conv_units_mixed": "AMP units, half in and float out; 8 also on GC200 (calibration rows)",
     "coefficient_load_bytes_per_cycle": "64-bit AMP weight loads (PopLibs default)",
     "memory_element_bytes": "one bank of tile memory (PopLibs)",
