@@ -1,6 +1,6 @@
 """Batch-1 inference and compilation, beside onnxruntime and onnx.reference in the same run.
 
-Emulation is timed without loading: the program is in memory and `Emulator(program).run` is
+Emulation is timed without loading: the program is in memory and `run(program, inputs)` is
 called. onnxruntime has two threads and its default optimisations; onnx.reference is NumPy.
 Compilation (load, plan, lower, save) and a whole run (load, emulate) are each measured in a
 process of their own, with that process's peak memory.
@@ -25,7 +25,7 @@ from measure import finish, in_process, seconds_of
 from onnx.reference import ReferenceEvaluator
 
 from ipuc import zoo
-from ipuc.emulator.run import Emulator
+from ipuc.emulator.run import run
 from ipuc.pipeline import random_inputs
 from ipuc.program.save import load
 
@@ -77,10 +77,10 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     options.intra_op_num_threads = 2
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     reference = ReferenceEvaluator(str(model))
-    (found,), (wanted,) = Emulator(program).run(inputs).values(), session.run(None, inputs)
+    (found,), (wanted,) = run(program, inputs).values(), session.run(None, inputs)
     difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
     engines: dict[str, tuple[Callable[[], Any], int]] = {
-        "emulator_seconds": (lambda: Emulator(program).run(inputs), 5),
+        "emulator_seconds": (lambda: run(program, inputs), 5),
         "onnxruntime_seconds": (lambda: session.run(None, inputs), 10),
         "onnx_reference_seconds": (lambda: reference.run(None, inputs), 2),
     }

@@ -215,7 +215,7 @@ def run_program(
         ShapeError: an input is missing, unknown, or of the wrong type or shape.
         ValueRangeError: a 64-bit integer does not fit 32 bits.
     """
-    emulator = Emulator(program, arithmetic=arithmetic)
+    emulator = Emulator(program, arithmetic=arithmetic, keep=False)
     outputs = emulator.run(inputs)
     if overflows is not None:
         overflows.clear()

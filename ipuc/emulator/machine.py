@@ -84,10 +84,11 @@ class Machine(ABC):
         self._outputs = {}
         self.stores.overflows.clear()
         with _one_library_thread().limit(limits=1, user_api="blas"):
-            for step in self.program.main.steps:
+            for number, step in enumerate(self.program.main.steps):
                 self.step(step)
                 if self._watch is not None:
                     self._watch(step)
+                self.done(number)
         return self._outputs
 
     def step(self, step: Step) -> None:
@@ -118,6 +119,10 @@ class Machine(ABC):
                 self.step(step.then if taken else step.otherwise)
             case Call():
                 self.step(self.program.functions[step.function])
+
+    def done(self, number: int) -> None:
+        """Note that a top-level step, counted from 0, has run."""
+        del number
 
     @abstractmethod
     def execute(self, compute_set: ComputeSet) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.coalesce import coalesce
+from ipuc.emulator.lifetimes import last_uses, wholly_written
 from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import destination, gather, scatter
@@ -23,6 +24,22 @@ class Memory:
         self.program = program
         self.arrays: dict[int, Array] = dict(program.constants)
         self._owned: set[int] = set()
+        self._free: dict[tuple[int, str], list[Array]] = {}
+
+    def release(self, variable: int) -> None:
+        """Let the memory of a variable be used by another one."""
+        if variable in self._owned:
+            self._owned.remove(variable)
+            array = self.arrays.pop(variable)
+            self._free.setdefault((array.size, array.dtype.name), []).append(array)
+
+    def fill(self, variable: int) -> None:
+        """Give memory to a variable of which every element is about to be written."""
+        if variable not in self._owned and variable not in self.arrays:
+            declared = self.program.variables[variable]
+            free = self._free.get((declared.size, declared.dtype))
+            self.arrays[variable] = free.pop() if free else np.empty(declared.size, declared.dtype)
+            self._owned.add(variable)
 
     def read(self, variable: int) -> Array:
         """Contents of a variable, flat."""
@@ -53,6 +70,8 @@ class Emulator(Machine):
         program: what to run; it should have passed the verifier.
         observe: called after every step at the top level with the step and the memory.
         arithmetic: how halves are made; as the program was compiled, if None.
+        keep: keep every value to the end of the run; else memory is used again as soon as no
+            later step needs what it holds.
     """
 
     def __init__(
@@ -60,7 +79,10 @@ class Emulator(Machine):
         program: Program,
         observe: Callable[[Step, Memory], None] | None = None,
         arithmetic: Arithmetic | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
+        self._dead = [] if keep else last_uses(program)
         self.memory = memory = Memory(program)
         self._joined: dict[int, tuple[ComputeSet, list[VertexFamily]]] = {}
         self._wide: dict[int, Array] = {}
@@ -71,6 +93,8 @@ class Emulator(Machine):
         """Run every family of a compute set; nothing written is read in the same set."""
         if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
             self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
+        for variable in wholly_written(self.program, compute_set):
+            self.memory.fill(variable)
         for family in self._joined[id(compute_set)][1]:
             into = self._into(family)
             for name, values in compute(family, self._read_wide, self.stores, into).items():
@@ -78,6 +102,11 @@ class Emulator(Machine):
                     access = family.fields[name]
                     scatter(access, self.memory.write(access.variable), values)
         self._wide.clear()
+
+    def done(self, number: int) -> None:
+        """Release what no step after this one needs."""
+        for variable in self._dead[number] if self._dead else ():
+            self.memory.release(variable)
 
     def _into(self, family: VertexFamily) -> dict[str, Array]:
         """Memory that the vertices may fill themselves: float32, of variables they do not read."""
@@ -128,7 +157,7 @@ class Emulator(Machine):
 
 def run(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run a program once; see `Machine.run`."""
-    return Emulator(program).run(inputs)
+    return Emulator(program, keep=False).run(inputs)
 
 
 def run_values(
