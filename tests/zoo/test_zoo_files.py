@@ -141,16 +141,17 @@ def test_the_number_of_threads_does_not_show(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_alexnet_is_written_within_time_and_memory(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_alexnet_is_written_in_little_memory(tmp_path: Path) -> None:
+    # VmHWM, not ru_maxrss: a child inherits the latter from the process that started it.
     code = (
-        "import resource, sys, time; from ipuc import zoo;"
+        "import re, sys; from pathlib import Path; from ipuc import zoo;"
         "zoo.write('alexnet', sys.argv[1]);"
-        "print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "alexnet.onnx")],
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    seconds, kilobytes = map(float, done.stdout.split())
-    assert seconds < 8
-    assert kilobytes * 1024 < 1e9
+    # the weights are 244 MB; the model is never in memory twice over, with Python's own 100 MB
+    assert int(done.stdout) * 1024 < 6e8
