@@ -43,6 +43,15 @@ def shifted(x: Array, out: Shape, start: tuple[int, ...], stride: tuple[int, ...
     return x[(*lead, *(slice(b, e, s) for b, e, s in steps))]
 
 
+def sliding_axes(names: tuple[str, ...], stride: tuple[int, ...]) -> tuple[FreeAxis, ...]:
+    """Free axes of fields shaped [batch, channels, *field], the last of which is the output."""
+    slides = (
+        FreeAxis(dict.fromkeys(names, 2 + d), slide=(names[:-1], step, d))
+        for d, step in enumerate(stride)
+    )
+    return (*(FreeAxis(dict.fromkeys(names, a)) for a in (0, 1)), *slides)
+
+
 @dataclass(frozen=True)
 class Pool(Codelet):
     """Pool a block of channels and outputs.
@@ -114,12 +123,7 @@ class Pool(Codelet):
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """Images, channels, and outputs along each field dimension."""
         del windows
-        names = tuple(spec.name for spec in self.fields)
-        slides = (
-            FreeAxis(dict.fromkeys(names, 2 + d), slide=(names[:-1], stride, d))
-            for d, stride in enumerate(self.stride)
-        )
-        return (*(FreeAxis(dict.fromkeys(names, a)) for a in (0, 1)), *slides)
+        return sliding_axes(tuple(spec.name for spec in self.fields), self.stride)
 
     def joined(self, dim: int, last: Codelet) -> Codelet:
         """Take what is missing before the first block and after the last."""

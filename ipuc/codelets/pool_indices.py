@@ -24,7 +24,7 @@ from ipuc.codelets.define import (
     elements,
     joined_pads,
 )
-from ipuc.codelets.pool import lowest, shifted
+from ipuc.codelets.pool import lowest, shifted, sliding_axes
 from ipuc.target import Target
 from ipuc.types import Shape
 
@@ -77,12 +77,7 @@ class MaxPoolIndices(Codelet):
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """Images, channels, and outputs along each field dimension."""
         del windows
-        names = tuple(spec.name for spec in self.fields)
-        slides = (
-            FreeAxis(dict.fromkeys(names, 2 + d), slide=(names[:-1], stride, d))
-            for d, stride in enumerate(self.stride)
-        )
-        return (*(FreeAxis(dict.fromkeys(names, a)) for a in (0, 1)), *slides)
+        return sliding_axes(tuple(spec.name for spec in self.fields), self.stride)
 
     def joined(self, dim: int, last: Codelet) -> Codelet:
         """Take what is missing before the first block and after the last."""
