@@ -32,7 +32,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "model": about.get("model"),
         "target": program.target.name,
         "ipus": 1,
-        "tiles": program.target.tiles,
+        "tiles": program.target.all_tiles,
         "tiles_used": tiles_used(program),
         "precision": about.get("precision"),
         **Arithmetic.of(about).to_metadata(),
@@ -47,6 +47,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         # Modelled when it was compiled; unknown of a program that was built by hand.
         "cycles": cost_of(program).get("cycles"),
         "seconds": cost_of(program).get("seconds"),
+        "error": cost_of(program).get("error"),
         "memory": {
             "max_tile_bytes": memory.get("max_tile_bytes"),
             "total_bytes": memory.get("total_bytes"),
@@ -58,7 +59,7 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
 
 def tiles_used(program: Program) -> int:
     """Number of tiles on which at least one vertex runs."""
-    used = np.zeros(program.target.tiles, bool)
+    used = np.zeros(program.target.all_tiles, bool)
     for family in program.families():
         used[family.tile.dense().reshape(-1)] = True
     return int(used.sum())

@@ -137,7 +137,7 @@ def command(
     if csv_file is not None:
         _write(csv_file, "the table", _csv(rows))
     if trace_file is not None:
-        made = trace(found, _tiles(trace_tiles, opened.program.target.tiles))
+        made = trace(found, _tiles(trace_tiles, opened.program.target.all_tiles))
         _write(trace_file, "the timeline", json.dumps(made, separators=(",", ":")))
     mine = to_json(found)
     changes = None if other is None else _changes(mine, other, limits)

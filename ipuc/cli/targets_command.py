@@ -33,7 +33,8 @@ def command(as_json: bool) -> None:
     """One column a machine, one row a number, and the sources below."""
     if as_json:
         listed = {
-            name: {**target.fields(), "about": _ABOUT[name]} for name, target in CATALOGUE.items()
+            name: {"name": name, **target.numbers(), "about": _ABOUT[name]}
+            for name, target in CATALOGUE.items()
         }
         print_json({"targets": listed, "sources": SOURCES})
         return
@@ -41,7 +42,7 @@ def command(as_json: bool) -> None:
         say(f"{name:<6} {_ABOUT[name]}")
     say()
     rows = [["", *CATALOGUE]]
-    machines = [target.fields() for target in CATALOGUE.values()]
+    machines = [target.numbers() for target in CATALOGUE.values()]
     rows += [[field, *(f"{numbers[field]:,}" for numbers in machines)] for field in SOURCES]
     table(rows, right=range(1, len(CATALOGUE) + 1), indent="")
     say()

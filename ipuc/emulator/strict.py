@@ -76,7 +76,7 @@ class StrictEmulator(Machine):
         arithmetic: Arithmetic | None = None,
     ) -> None:
         super().__init__(program, watch, arithmetic)
-        tiles = program.target.tiles
+        tiles = program.target.all_tiles
         wanted = tiles * sum(v.size * v.itemsize for v in program.variables)
         if wanted > max_bytes:
             raise TooLarge(

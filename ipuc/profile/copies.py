@@ -30,7 +30,7 @@ def copy_cost(program: Program, copy: Copy) -> tuple[Traffic, Ints]:
     Returns:
         Traffic, and int64[tiles] cycles.
     """
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     cycles = np.zeros(tiles, np.int64)
     wanted: dict[int, list[Ints]] = {}
     for move in copy.moves:

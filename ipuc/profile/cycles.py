@@ -126,7 +126,7 @@ def _cost(program: Program, step: Execute | Sweep | Copy) -> list[Superstep]:
 
 def _copy(program: Program, copy: Copy) -> Superstep:
     traffic, cycles = copy_cost(program, copy)
-    none = Traffic.none(program.target.tiles)
+    none = Traffic.none(program.target.all_tiles)
     exchange = exchange_cycles(program.target, traffic)
     sync = program.target.sync_cycles * (1 + bool(exchange))
     return Superstep(
@@ -216,7 +216,7 @@ def compute_cycles(program: Program, compute_set: ComputeSet) -> Ints:
     one issue slot in W, so its cycles count W times.
     Source: PopLibs' estimators of tiles with single-worker vertices.
     """
-    tiles, workers = program.target.tiles, program.target.worker_contexts
+    tiles, workers = program.target.all_tiles, program.target.worker_contexts
     together = np.zeros(tiles, np.int64)
     alone = np.zeros((tiles, workers), np.int64)
     dealt = np.zeros(tiles, np.int64)

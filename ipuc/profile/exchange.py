@@ -60,7 +60,7 @@ def writes(program: Program, families: tuple[VertexFamily, ...]) -> Traffic:
 
 
 def _traffic(program: Program, families: tuple[VertexFamily, ...], *, writes: bool) -> Traffic:
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     users: dict[int, list[tuple[VertexFamily, Access]]] = {}
     for family in families:
         for spec in family.codelet.fields:

@@ -133,9 +133,9 @@ class Memory:
 
         They sum to `tile_bytes`.
         """
-        tiles = np.arange(self.target.tiles)
+        tiles = np.arange(self.target.all_tiles)
         made = {name: column.copy() for name, column in self.always.items()}
-        made[MESSAGES] = np.zeros(self.target.tiles, np.int64)
+        made[MESSAGES] = np.zeros(self.target.all_tiles, np.int64)
         if len(self.not_always):
             step = self.not_always.argmax(axis=0)
             alive = self.lives.live[step].T & ~self.lives.always[:, None]
@@ -165,7 +165,7 @@ def memory(program: Program, costs: Mapping[int, list[Superstep]] | None = None)
         costs: what `ipuc.profile.cycles.step_costs` found, if that is known already.
     """
     costs = step_costs(program) if costs is None else costs
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     lives = liveness(program)
     held, padding = _variables(program)
     messages = np.zeros((len(lives.steps), tiles), np.int64)
@@ -181,7 +181,7 @@ def memory(program: Program, costs: Mapping[int, list[Superstep]] | None = None)
 
 def _variables(program: Program) -> tuple[Ints, Ints]:
     """Bytes of each variable on each tile, with alignment, and alignment alone."""
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     align = np.full(len(program.variables), ALIGNMENT, np.int64)
     for family in program.families():
         if uses_matrix_unit(family.codelet):
@@ -205,7 +205,7 @@ def _always(
     costs: Mapping[int, list[Superstep]],
 ) -> dict[str, Ints]:
     """Categories that are always live: int64[tiles] each."""
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     constant = np.zeros(len(program.variables), bool)
     constant[list(program.constants)] = True
     vertices, pointers, worklists, code = _vertices(program)
@@ -234,7 +234,7 @@ def _always(
 
 def _vertices(program: Program) -> tuple[Ints, Ints, Ints, Ints]:
     """Bytes of vertex state, edge pointers, worklists and codelets: int64[tiles] each."""
-    tiles = program.target.tiles
+    tiles = program.target.all_tiles
     state, pointers, worklists, code = np.zeros((4, tiles), np.int64)
     has: dict[str, Ints] = {}
     for family in program.families():

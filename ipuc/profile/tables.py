@@ -45,7 +45,9 @@ def _layer(
     exchange = sum(s.exchange * s.times for s in steps)
     sync = sum(s.sync * s.times for s in steps)
     cycles, flops = compute + exchange + sync, sum(s.flops * s.times for s in steps)
-    work = sum((s.compute * s.times for s in steps), np.zeros(found.program.target.tiles, np.int64))
+    work = sum(
+        (s.compute * s.times for s in steps), np.zeros(found.program.target.all_tiles, np.int64)
+    )
     mean = float(work.mean())
     peak = peak_flops(found.program) * cycles / found.program.target.clock_hz
     parts = {"compute": compute, "exchange": exchange, "sync": sync}
@@ -113,7 +115,7 @@ def by_codelet(found: Profile) -> list[Row]:
         for name, spent in step.codelet_cycles.items():
             cycles[name] = cycles.get(name, 0) + spent * step.times
     rows: dict[str, Row] = {}
-    tiles = {name: np.zeros(found.program.target.tiles, bool) for name in cycles}
+    tiles = {name: np.zeros(found.program.target.all_tiles, bool) for name in cycles}
     for family in found.program.families():
         name = family.codelet.name
         row = rows.setdefault(
@@ -130,7 +132,7 @@ def by_codelet(found: Profile) -> list[Row]:
         )
         row["vertices"] += family.count
         row["edges"] += family.edges()
-        used = tiles.setdefault(name, np.zeros(found.program.target.tiles, bool))
+        used = tiles.setdefault(name, np.zeros(found.program.target.all_tiles, bool))
         used[family.tile.dense().reshape(-1)] = True
     sizes = code_bytes(found.program)
     for name, row in rows.items():
@@ -141,7 +143,7 @@ def by_codelet(found: Profile) -> list[Row]:
 
 def by_tile(found: Profile) -> list[Row]:
     """One row for each tile."""
-    none = np.zeros(found.program.target.tiles, np.int64)
+    none = np.zeros(found.program.target.all_tiles, np.int64)
     compute = sum((s.compute * s.times for s in found.steps), none)
     phases = [(t, s.times) for s in found.steps for t in (s.before, s.after)]
     received = sum((t.received * times for t, times in phases), none)

@@ -38,7 +38,7 @@ def trace(found: Profile, tiles: Iterable[int] = ()) -> dict[str, Any]:
         long as they take together.
     """
     target = found.program.target
-    work = sum((s.compute * s.times for s in found.steps), np.zeros(target.tiles, np.int64))
+    work = sum((s.compute * s.times for s in found.steps), np.zeros(target.all_tiles, np.int64))
     order = np.argsort(work, kind="stable")
     busiest, median = int(order[-1]), int(order[len(order) // 2])
     marks = {busiest: " (busiest)", median: " (median)"}
@@ -98,7 +98,7 @@ def _superstep(
 
 def phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
     """(kind, cycles, cycles of each tile) of the phases of a superstep, in order."""
-    none = np.zeros(target.tiles, np.int64)
+    none = np.zeros(target.all_tiles, np.int64)
     # Tiles wait at a barrier after each exchange, and after computing.
     barrier = ("sync", target.sync_cycles, none)
     before, after = (exchange_cycles(target, traffic) for traffic in (step.before, step.after))

@@ -50,7 +50,7 @@ from ipuc.program.steps import (
 from ipuc.program.tensor import Fill, Piece, Tensor, View
 from ipuc.program.variables import TileMapping, Variable
 from ipuc.target import Target
-from ipuc.target.catalogue import MAX_TILES
+from ipuc.target.catalogue import MAX_IPUS, MAX_TILES
 from ipuc.types import DEVICE_DTYPES, Ints, Shape, TensorType
 
 T = TypeVar("T")
@@ -175,7 +175,8 @@ class Decoder:
             target = Target(name=text(fields.get("name"), "the target's name"), **numbers)
         except TypeError as error:
             raise ContainerError(f"the target is none: {error}") from error
-        need(1 <= target.tiles <= MAX_TILES, f"the target has {target.tiles} tiles")
+        need(target.ipus <= MAX_IPUS, f"the target has {target.ipus} IPUs")
+        need(target.all_tiles <= MAX_TILES, f"the target has {target.all_tiles} tiles")
         return target
 
     def _table(self, value: Json) -> Ints:

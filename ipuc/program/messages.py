@@ -47,7 +47,7 @@ def _of_compute_set(program: Program, compute_set: ComputeSet, *, sweep: bool) -
     for users in (readers, writers):
         for id_, found in users.items():
             variable = program.variables[id_]
-            span = Span(variable.size + 1, program.target.tiles)
+            span = Span(variable.size + 1, program.target.all_tiles)
             for family, access in found:
                 span.add(family, access, sweep=sweep)
             total += span.remote(variable)

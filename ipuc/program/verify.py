@@ -64,7 +64,7 @@ def check_structure(program: Program) -> None:
         ProgramError: a mapping, window, tile, constant, stream, copy or call is out of range.
     """
     for variable in program.variables:
-        _check_mapping(variable, program.target.tiles)
+        _check_mapping(variable, program.target.all_tiles)
     for id_, values in program.constants.items():
         _check_constant(program, id_, values)
     _check_calls(program)
@@ -260,10 +260,10 @@ def _check_window(program: Program, access: Access, where: str) -> None:
 def _check_family(program: Program, compute_set: ComputeSet, family: VertexFamily) -> None:
     where = f'compute set "{compute_set.name}", codelet {family.codelet.name}'
     low, high = family.tile.bounds()
-    if low < 0 or high >= program.target.tiles:
+    if low < 0 or high >= program.target.all_tiles:
         raise ProgramError(
-            f"a vertex is on tile {high if high >= program.target.tiles else low} "
-            f"of {program.target.tiles}",
+            f"a vertex is on tile {high if high >= program.target.all_tiles else low} "
+            f"of {program.target.all_tiles}",
             where=where,
             fix="map every vertex to a tile of the target",
         )

@@ -34,7 +34,7 @@ def memory_view(found: Profile, width: int = 1600) -> Image.Image:
         width,
         "Memory by tile",
         _about(found, f"fullest tile {memory.worst_tile}: {memory.max_tile_bytes:,} bytes"),
-        Axis("tile", 0, memory.target.tiles),
+        Axis("tile", 0, memory.target.all_tiles),
         Axis("KiB of a tile", 0, high),
         [*zip(order, colours, strict=True), ("limit of a tile", (255, 92, 92))],
     )
@@ -90,13 +90,13 @@ def timeline_view(found: Profile, width: int = 1600) -> Image.Image:
         "Timeline",
         _about(found, f"{total:,} cycles"),
         Axis("thousand cycles", 0, max(total, 1) / 1000),
-        Axis("tile", 0, target.tiles),
+        Axis("tile", 0, target.all_tiles),
         [*PHASES.items(), ("idle", _WAITING)],
     )
     across, down = frame.plot_size
     kinds, lengths, busy = [], [], []
-    tile = ((down - 1 - np.arange(down)) * target.tiles + target.tiles // 2) // down
-    tile = np.minimum(tile, target.tiles - 1)
+    tile = ((down - 1 - np.arange(down)) * target.all_tiles + target.all_tiles // 2) // down
+    tile = np.minimum(tile, target.all_tiles - 1)
     for step in found.steps:
         for kind, length, by_tile in phases(target, step):
             kinds.append(list(PHASES).index(kind))
@@ -117,12 +117,12 @@ def timeline_view(found: Profile, width: int = 1600) -> Image.Image:
 def tiles_view(found: Profile, width: int = 1600) -> Image.Image:
     """The tiles as a heat map of their compute cycles; where they lie on the die is not public."""
     target = found.program.target
-    none = np.zeros(target.tiles, np.int64)
+    none = np.zeros(target.all_tiles, np.int64)
     work = sum((s.compute * s.times for s in found.steps), none)
     most = int(work.max())
     # Columns of neighbours, a pair side by side, in a shape as wide as the plot.
-    across_tiles = max(2, 2 * round(math.sqrt(target.tiles * 1.6) / 2))
-    rows = -(-target.tiles // across_tiles)
+    across_tiles = max(2, 2 * round(math.sqrt(target.all_tiles * 1.6) / 2))
+    rows = -(-target.all_tiles // across_tiles)
     ramp = np.array([ramp_colour(level / 4) for level in range(5)], np.uint8)
     names = [f"{most * level // 4:,} cycles" for level in range(5)]
     frame = Frame(
@@ -137,8 +137,8 @@ def tiles_view(found: Profile, width: int = 1600) -> Image.Image:
     x = np.arange(across) * across_tiles // across
     y = (down - 1 - np.arange(down)) * rows // down
     tile = y[:, None] * across_tiles + x[None]
-    exists = tile < target.tiles
-    level = work[np.minimum(tile, target.tiles - 1)] / max(most, 1)
+    exists = tile < target.all_tiles
+    level = work[np.minimum(tile, target.all_tiles - 1)] / max(most, 1)
     table = np.array([ramp_colour(n / 255) for n in range(256)], np.uint8)
     plot: Pixels = np.where(exists[..., None], table[(level * 255).astype(int)], BACKGROUND)
     return frame.draw(plot.astype(np.uint8))

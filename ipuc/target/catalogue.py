@@ -19,6 +19,7 @@ CATALOGUE: dict[str, Target] = {
             conv_units_float16=8,
             conv_units_float32=8,
             interleaved_start_bytes=131_072,
+            external_sync_cycles=500,
         ),
         Target(
             "gc200",
@@ -47,6 +48,27 @@ CATALOGUE: dict[str, Target] = {
 
 #: More tiles than this is a slip of the keyboard: arrays per tile would fill the host's memory.
 MAX_TILES = 1 << 17
+#: IPUs that one program may use: four M2000 boxes of four.
+MAX_IPUS = 16
+
+
+def several(target: Target, ipus: int) -> Target:
+    """Join several IPUs by links into one machine.
+
+    Raises:
+        OptionError: fewer than one, more than `MAX_IPUS`, or too many tiles together.
+    """
+    if not 1 <= ipus <= MAX_IPUS:
+        raise OptionError(
+            f"there is no machine of {ipus} IPUs", where="--ipus", fix=f"give 1 to {MAX_IPUS}"
+        )
+    if ipus * target.tiles > MAX_TILES:
+        raise OptionError(
+            f"{ipus} IPUs of {target.tiles} tiles are more than {MAX_TILES} tiles",
+            where="--ipus",
+            fix="use fewer IPUs, or fewer tiles: --target NAME,tiles=N",
+        )
+    return dataclasses.replace(target, ipus=ipus)
 
 
 def parse_target(text: str) -> Target:
@@ -61,13 +83,17 @@ def parse_target(text: str) -> Target:
             f'no target is called "{name}"', where="--target", fix=nearest(name, CATALOGUE)
         )
     target = CATALOGUE[name]
-    numbers = [field for field in target.fields() if field != "name"]
+    numbers = list(target.numbers())
     changes: dict[str, int] = {}
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals and key in numbers:
             raise OptionError(
                 f"{key} has no number", where="--target", fix=f"write {key}={getattr(target, key)}"
+            )
+        if key == "ipus":
+            raise OptionError(
+                "a target is one IPU", where="--target", fix="say --ipus N to use several"
             )
         if key not in numbers:
             raise OptionError(

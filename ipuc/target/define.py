@@ -26,16 +26,24 @@ SOURCES: dict[str, str] = {
     "layout_change_cycles": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
     "rearrange_percent_float16": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
     "rearrange_percent_float32": "fitted on 84 Mk1 rows of Graphcore's IPU model, March 2021",
+    "external_sync_cycles": "GC2: 500 (PopLibs 2017); others: 600 (Poplar: globalSyncCycles)",
+    "pair_links": "IPU-Links between the two IPUs of a card (PopLibs' tests on several IPUs)",
+    "ladder_links": "IPU-Links up, down and across, each (PopLibs' tests on several IPUs)",
+    "link_bits_per_second": "128 * 2^30 each way (PopLibs' tests on several IPUs)",
+    "link_percent": "share of that which payload gets (PopLibs' tests on several IPUs)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One machine. Counts are per IPU; sources stand in `SOURCES`.
+    """One machine: one IPU, or several that IPU-Links join. Sources stand in `SOURCES`.
+
+    Counts are per IPU. Tiles of the whole machine are numbered IPU by IPU: tile t of IPU i is
+    number i * tiles + t.
 
     Attributes:
         name: catalogue name, with overrides appended.
-        tiles: tiles on the chip.
+        tiles: tiles on one chip; `all_tiles` are those of the machine.
         worker_contexts: workers that share a tile's issue slots.
         tile_memory_bytes: SRAM of one tile.
         clock_hz: tile clock.
@@ -54,6 +62,12 @@ class Target:
         layout_change_cycles: least cycles of one change of layout between two passes.
         rearrange_percent_float16: cycles of a rearranging copy of halves, in per cent of poplin's.
         rearrange_percent_float32: the same for float32.
+        external_sync_cycles: a barrier of several IPUs.
+        pair_links: IPU-Links to the other IPU of the pair.
+        ladder_links: IPU-Links up to the next pair, down, and across the own one in passing: each.
+        link_bits_per_second: what one link carries each way.
+        link_percent: the part of that which is payload.
+        ipus: IPUs of the machine.
     """
 
     name: str
@@ -76,11 +90,27 @@ class Target:
     layout_change_cycles: int = 960
     rearrange_percent_float16: int = 183
     rearrange_percent_float32: int = 90
+    external_sync_cycles: int = 600
+    pair_links: int = 4
+    ladder_links: int = 2
+    link_bits_per_second: int = 128 << 30
+    link_percent: int = 85
+    ipus: int = 1
+
+    @property
+    def all_tiles(self) -> int:
+        """Tiles of all IPUs together."""
+        return self.tiles * self.ipus
 
     def vector_width(self, itemsize: int) -> int:
         """Elements in one 64-bit access: 2 for float32, 4 for float16."""
         return max(1, self.data_path_bits // (8 * itemsize))
 
     def fields(self) -> dict[str, int | str]:
-        """Every number by name, for printing and saving."""
+        """Every number by name, for saving."""
         return dataclasses.asdict(self)
+
+    def numbers(self) -> dict[str, int]:
+        """Every number of one IPU and its links by name, for printing and changing."""
+        made = dataclasses.asdict(self)
+        return {name: made[name] for name in made if name not in ("name", "ipus")}
