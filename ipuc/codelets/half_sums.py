@@ -12,10 +12,10 @@ from ipuc.codelets.define import Array, Batch
 DEPTH = 16
 
 
-def groups(depth: int) -> Iterator[slice]:
+def groups(depth: int, size: int = DEPTH) -> Iterator[slice]:
     """Input channels, or elements of a dot product, in the order in which the unit takes them."""
-    for begin in range(0, depth, DEPTH):
-        yield slice(begin, begin + DEPTH)
+    for begin in range(0, depth, size):
+        yield slice(begin, begin + size)
 
 
 def accumulate(batch: Batch, name: str, products: Iterable[Array]) -> Array:

@@ -1,0 +1,164 @@
+"""Convolution vertices against onnxruntime, and their cycles against the planner's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from ipuc.codelets.conv_partial import ConvPartial
+from ipuc.codelets.conv_vertex import ConvVertex
+from ipuc.codelets.define import Batch
+
+Array = NDArray[Any]
+MANY = settings(max_examples=60, deadline=None)
+
+
+def run(codelet: ConvVertex, x: Array, weights: Array, out: tuple[int, ...]) -> Array:
+    """One vertex: x [batch, group, ins, *field], weights [group, outs, ins, *kernel]."""
+    shape = (x.shape[0], weights.shape[0], weights.shape[1], *out)
+    windows = {"x": x.shape, "weights": weights.shape, "out": shape}
+    made = codelet.compute(Batch((1,), windows), x=x[None], weights=weights[None])["out"]
+    return np.asarray(np.broadcast_to(made, (1, *shape))[0])
+
+
+def onnx(op: str, x: Array, weights: Array, **attributes: Any) -> Array:
+    """What onnxruntime gives for one node."""
+    node = helper.make_node(op, ["x", "w"], ["y"], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, weights.shape),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"x": x, "w": weights})
+    return np.asarray(found)
+
+
+def whole(seed: int, *shape: int) -> Array:
+    """Small whole numbers, whose sums are exact in any order."""
+    return np.random.default_rng(seed).integers(-9, 10, shape).astype(np.float32)
+
+
+sizes = st.integers(1, 3)
+axis = st.fixed_dictionaries(
+    {
+        "extra": st.integers(0, 4),
+        "kernel": st.integers(1, 4),
+        "stride": sizes,
+        "dilation": sizes,
+        "pads": st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    }
+)
+
+
+@given(
+    axes=st.lists(axis, min_size=1, max_size=2),
+    batch=sizes,
+    groups=sizes,
+    ins=sizes,
+    outs=sizes,
+    seed=st.integers(0, 1000),
+)
+@MANY
+def test_convolution(
+    axes: list[dict[str, Any]], batch: int, groups: int, ins: int, outs: int, seed: int
+) -> None:
+    """Whole numbers: the sums are exact."""
+    field = tuple(
+        max((a["kernel"] - 1) * a["dilation"] + 1 - sum(a["pads"]), 1) + a["extra"] for a in axes
+    )
+    kernel = tuple(a["kernel"] for a in axes)
+    x = whole(seed, batch, groups * ins, *field)
+    weights = whole(seed + 1, groups * outs, ins, *kernel)
+    want = onnx(
+        "Conv",
+        x,
+        weights,
+        strides=[a["stride"] for a in axes],
+        dilations=[a["dilation"] for a in axes],
+        pads=[a["pads"][0] for a in axes] + [a["pads"][1] for a in axes],
+        group=groups,
+    )
+    codelet = ConvPartial(
+        tuple(a["stride"] for a in axes),
+        tuple(a["dilation"] for a in axes),
+        tuple(a["pads"] for a in axes),
+    )
+    found = run(
+        codelet,
+        x.reshape(batch, groups, ins, *field),
+        weights.reshape(groups, outs, ins, *kernel),
+        want.shape[2:],
+    )
+    np.testing.assert_array_equal(found.reshape(want.shape), want)
+
+
+@given(
+    axes=st.lists(axis, min_size=1, max_size=2),
+    every=st.integers(1, 4),
+    batch=sizes,
+    groups=sizes,
+    ins=sizes,
+    outs=sizes,
+    partials=st.sampled_from(["float32", "float16"]),
+    seed=st.integers(0, 1000),
+)
+@MANY
+def test_spread_data(
+    axes: list[dict[str, Any]],
+    every: int,
+    batch: int,
+    groups: int,
+    ins: int,
+    outs: int,
+    partials: str,
+    seed: int,
+) -> None:
+    """ConvTranspose spreads its input by its strides; a stride of ours takes some of its outputs.
+
+    Where its pads are p, the vertex sees dilation * (kernel - 1) - p before its window, and a
+    kernel that is turned around. Halves hold these whole numbers exactly.
+    """
+    field, kernel = [a["extra"] + 2 for a in axes], [a["kernel"] for a in axes]
+    spread, dilation = [a["stride"] for a in axes], [a["dilation"] for a in axes]
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    cut = [tuple(min(p, r) for p in a["pads"]) for a, r in zip(axes, reach, strict=True)]
+    room = [(n - 1) * s + 1 for n, s in zip(field, spread, strict=True)]
+    cut = [c if n + r > sum(c) else (0, 0) for c, r, n in zip(cut, reach, room, strict=True)]
+    x = np.clip(whole(seed, batch, groups * ins, *field), -3, 3)
+    weights = np.clip(whole(seed + 1, groups * ins, outs, *kernel), -3, 3)
+    every_one = onnx(
+        "ConvTranspose",
+        x,
+        weights,
+        strides=spread,
+        dilations=dilation,
+        pads=[c[0] for c in cut] + [c[1] for c in cut],
+        group=groups,
+    )
+    want = every_one[(slice(None),) * 2 + (slice(None, None, every),) * len(axes)]
+    codelet = ConvPartial(
+        (every,) * len(axes),
+        tuple(dilation),
+        tuple((r - c[0], r - c[1]) for r, c in zip(reach, cut, strict=True)),
+        partials,
+        spread=tuple(spread),
+        in_group=4,
+    )
+    turned = np.flip(weights, tuple(range(2, weights.ndim)))
+    turned = turned.reshape(groups, ins, outs, *kernel).swapaxes(1, 2)
+    found = run(codelet, x.reshape(batch, groups, ins, *field), turned, want.shape[2:])
+    np.testing.assert_array_equal(found.reshape(want.shape), want)
