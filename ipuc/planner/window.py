@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,10 @@ class Slide:
         kernel: window extent.
         stride: between outputs.
         dilation: between window elements.
-        pad: zeros before the first input; may be negative for a part of a kernel.
+        pad: zeros before the first input, in dilated places; may be negative for a part of a
+            kernel.
+        spread: dilation of the input. Input i meets output o and kernel element k where
+            i * spread = o * stride + k * dilation - pad.
     """
 
     field: int
@@ -30,11 +33,17 @@ class Slide:
     stride: int = 1
     dilation: int = 1
     pad: int = 0
+    spread: int = 1
 
-    def reach(self, outputs: int | Ints) -> Any:
-        """Most input elements that a run of outputs needs."""
-        span = (np.asarray(outputs) - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
-        return np.minimum(span, self.field)
+    def reach(self, outputs: int | Ints, kernel: int | Ints | None = None) -> Any:
+        """Most input elements that a run of outputs needs, of some of the kernel or of all."""
+        elements = self.kernel if kernel is None else kernel
+        span = (np.asarray(outputs) - 1) * self.stride + (elements - 1) * self.dilation
+        return np.minimum(span // self.spread + 1, self.field)
+
+    def part(self, begin: int, kernel: int) -> Slide:
+        """The same window with `kernel` of its elements, from `begin` on."""
+        return replace(self, kernel=kernel, pad=self.pad - begin * self.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class SlideParts:
         out_size: outputs of each part.
         in_begin: first input element that exists, of each part.
         in_size: input elements of each part.
-        pads: missing elements before and after.
+        pads: missing places before and after.
     """
 
     index: Ints
@@ -64,9 +73,10 @@ def slide_parts(slide: Slide, parts: int, grain: int = 1) -> list[SlideParts]:
     begin, end = edges[:-1], edges[1:]
     low = begin * slide.stride - slide.pad
     high = (end - 1) * slide.stride + (slide.kernel - 1) * slide.dilation + 1 - slide.pad
-    first, last = np.clip(low, 0, slide.field), np.clip(high, 0, slide.field)
-    before, after = first - low, high - last
+    spread = slide.spread
+    first, last = (np.clip(-(-place // spread), 0, slide.field) for place in (low, high))
     size = last - first
+    before, after = first * spread - low, high - (last - 1) * spread - 1
     empty = size <= 0  # a part that sees nothing but padding
     first, size = np.where(empty, 0, first), np.where(empty, 0, size)
     before, after = np.where(empty, high - low, before), np.where(empty, 0, after)

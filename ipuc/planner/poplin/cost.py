@@ -155,8 +155,6 @@ def exchange(
     data = (size["data"] - size["data"] // out_split) * element
     weights = (size["weights"] - size["weights"] // size["weight_users"]) * element
     partial = size["result"] * method.partial
-    hoisted = table["hoist"] == 1
-    data_cycles = ceil_div(data, rate * paired)
     stages = _stages(problem, size)
     later: Any = 0
     left = size["result"]
@@ -164,8 +162,7 @@ def exchange(
         left = ceil_div(left, stages[:, stage])
         later = later + np.where(stages[:, stage + 1] > 1, ceil_div(left * method.partial, rate), 0)
     return {
-        "data_exchange": np.where(hoisted, 0, data_cycles),
-        "hoisted_data_exchange": np.where(hoisted, data_cycles, 0),
+        "data_exchange": ceil_div(data, rate * paired),
         "weight_exchange": ceil_div(weights, rate),
         "padding": ceil_div(np.asarray(size["padding"]) * element, rate) + 0 * out_split,
         "first_reduce_exchange": ceil_div(partial, rate),
@@ -182,52 +179,33 @@ def after(problem: Problem, table: Mapping[str, Ints], size: Mapping[str, Any]) 
     """Cycles of reduction or cast, slices and accumulation in one step; and one-off ones."""
     target, params, partial = problem.target, problem.params, problem.method.partial
     element, out_size = params.itemsize, params.out_itemsize
-    in_serial, out_serial, used = table["in_serial"], table["out_serial"], table["used"]
-    deferred = in_serial > 1
+    out_serial, used = table["out_serial"], table["used"]
     stages, depth = _stages(problem, size), size["depth"]
     reduced = size["result"]
     reduce: Any = 0
-    stage_out = np.where(deferred, partial, out_size)
     for stage in range(3):
         active = stages[:, stage] > 1
         reduced = np.where(active, ceil_div(reduced, stages[:, stage]), reduced)
         last = stages[:, stage + 1] == 1 if stage < 2 else True
         for final in {partial, out_size}:
-            mine = active & (np.where(last, stage_out, partial) == final)
+            mine = active & (np.where(last, out_size, partial) == final)
             cost = move.reduce_add(target, reduced, stages[:, stage], partial=partial, out=final)
             reduce = reduce + np.where(mine, cost, 0)
     cast = move.cast(target, reduced, partial, out_size) if partial != out_size else 0 * reduced
     whole = tensor_elements(problem, table)
-    slices = np.where(
-        np.maximum(in_serial, out_serial) > 1,
-        move.dynamic_slice(
-            target, ceil_div(whole["weights"], used), in_serial * out_serial, element
-        ),
-        0,
-    )
-    slices = slices + np.where(
-        deferred,
-        move.dynamic_slice(target, ceil_div(whole["data"], used), in_serial, element),
-        0,
-    )
+    serial = out_serial > 1
+    slices = move.dynamic_slice(target, ceil_div(whole["weights"], used), out_serial, element)
     update = move.dynamic_slice(target, ceil_div(whole["result"], used), out_serial, out_size)
-    serial = (in_serial > 1) | (out_serial > 1)
     weights = ceil_div(whole["weights"], used)
     moved = serial & problem.purpose.fully_connected
-    vector = target.vector_width(partial)
-    workers = target.worker_contexts
-    zero = ceil_div(reduced, workers * vector) * workers
     return {
-        "slice": slices,
+        "slice": np.where(serial, slices, 0),
         "reduce": reduce,
-        "cast": np.where((depth == 1) & ~deferred, cast, 0),
-        "update": np.where(out_serial > 1, update, 0),
-        "accumulate": np.where(deferred, move.add_in_place(target, reduced, partial), 0),
-        "deferred_cast": np.where(deferred, cast + zero, 0),
+        "cast": np.where(depth == 1, cast, 0),
+        "update": np.where(serial, update, 0),
         "weight_rearrange": np.where(
             moved, ceil_div(weights * element, target.exchange_bytes_per_cycle) + weights, 0
         ),
-        "accumulator_bytes": np.where(deferred, reduced * partial, 0),
         "rearranged_bytes": np.where(moved, weights * element, 0),
         "reduce_bytes": np.where(
             depth > 1, ceil_div(size["result"], stages[:, 0]) * stages[:, 0] * partial, 0
@@ -260,6 +238,21 @@ def tensor_elements(problem: Problem, table: Mapping[str, Ints]) -> dict[str, An
     }
 
 
+def balance(problem: Problem, table: Mapping[str, Ints]) -> Any:
+    """Multiply-adds of the fullest tile over the mean of all tiles, by candidate."""
+    params = problem.params
+    ins = np.minimum(table["in_group"] * table["in_groups"], params.in_channels)
+    most = params.out_channels // table["out_serial"]
+    outs = np.minimum(table["out_group"] * table["out_groups"], most)
+    work = table["batch"] * np.minimum(table["groups"], params.groups) * ins * outs
+    work = work * table["out_serial"]
+    whole = params.batch * params.groups * params.in_channels * params.out_channels
+    for d, dim in enumerate(params.dims):
+        work = work * np.minimum(table[f"field{d}"], dim.out) * table[f"kernel{d}"]
+        whole *= dim.out * dim.weights.kept(dim.kernel)
+    return work * float(problem.target.tiles) / whole
+
+
 def rearranging(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Ints]:
     """Cycles and bytes of layout changes before and after, in one serial step.
 
@@ -277,14 +270,13 @@ def rearranging(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Ints]:
     ci, co = ceil_div(params.in_channels, icg) * icg, ceil_div(params.out_channels, ocg) * ocg
     in_padded, out_padded = ci != params.in_channels, co != params.out_channels
     gradient = why is Pass.WEIGHTS
-    reshaped = bool(how.expand) or how.combine > 1
+    reshaped = bool(how.expand)
     crossed = how.swap != why.dense
     data = gradient or why in (Pass.FC_WEIGHTS, Pass.FC_DATA) or reshaped or crossed | in_padded
     weights = gradient or reshaped or bool(how.flatten_out) or crossed | in_padded | out_padded
     result = (
         (how.swap != (gradient or why.dense))
         or bool(how.flatten_out)
-        or how.combine > 1
         or why is Pass.FC_WEIGHTS
         or out_padded
     )
@@ -357,11 +349,10 @@ def temp_bytes(
     running = running + parts["buffer_bytes"]
     # Inside a loop the step's result waits beside its partial sums to be written into the whole.
     # Found on two matrix products of the IPU model, whose cheapest plans are else not taken.
-    loop = table["in_serial"] * table["out_serial"] > 1
+    loop = table["out_serial"] > 1
     running = running + np.where(loop, parts["reduced"] * problem.params.out_itemsize, 0)
     most = np.maximum(2 * parts["rearrange_bytes"], np.maximum(running, parts["reduce_bytes"]))
-    hoisted = np.where(table["hoist"] == 1, size["data"] * element, 0)
-    total: Ints = hoisted + parts["rearranged_bytes"] + most + parts["accumulator_bytes"]
+    total: Ints = parts["rearranged_bytes"] + most
     return total
 
 
@@ -380,10 +371,9 @@ EACH = (
     "reduce",
     "cast",
     "update",
-    "accumulate",
 )
 #: Items that run once.
-ONCE = ("hoisted_data_exchange", "deferred_cast", "weight_rearrange")
+ONCE = ("weight_rearrange",)
 
 
 def planned(parts: Mapping[str, Any], serial: Any) -> Any:

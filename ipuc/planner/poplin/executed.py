@@ -28,9 +28,8 @@ _STEP = (
     "reduce",
     "cast",
     "update",
-    "accumulate",
 )
-_ONCE = ("hoisted_data_exchange", "deferred_cast", "weight_rearrange")
+_ONCE = ("weight_rearrange",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,19 +41,24 @@ class Method:
     single_grain: bool = False
 
 
-def methods(target: Target, params: ConvParams, *, dense: bool) -> Iterator[Method]:
+def methods(
+    target: Target, params: ConvParams, *, dense: bool, partial: int = 4
+) -> Iterator[Method]:
     """Every method that can do a transformed convolution.
 
     Args:
         target: the machine.
         params: the transformed convolution.
         dense: a matrix product or fully connected layer, which SLIC is not offered.
+        partial: bytes of a partial sum of halves.
     """
-    size, partial = params.itemsize, 4
+    size = params.itemsize
+    partial = partial if size == 2 else 4
     kernel = 1
     for dim in params.dims:
         kernel *= dim.weights.kept(dim.kernel)
     full, load = amp.weights_per_unit(size), amp.load_width(size)
+    wide_sums = partial
     direct = kernel == 1 and params.in_channels <= full
     if direct and params.out_itemsize < partial:
         # No reduction follows, so the vertex may round to the result's type itself.
@@ -62,9 +67,9 @@ def methods(target: Target, params: ConvParams, *, dense: bool) -> Iterator[Meth
     outs = tuple(sorted({8, units, max(full, units)}))
     yield Method("AMP", (full, full // 2, full // 4), outs, 1, units * load, partial)
     groups = _in_groups(params.in_channels, 2 if size == 2 else 1)
-    yield Method("HMAC", groups, (1,), 1, load, 4)
+    yield Method("HMAC", groups, (1,) if wide_sums == 4 else (2,), 1, load, wide_sums)
     if size == 2 and params.out_channels == 1:
-        yield Method("VMAC", (1,), (1,), 4, load, 4)
+        yield Method("VMAC", (1,), (1,), 4, load, wide_sums)
     # The IPU model's fullest tiles show that a dilated input is never given to SLIC.
     plain = all(
         dim.data.dilation == dim.weights.dilation == 1 and not dim.data.flip | dim.weights.flip
@@ -72,7 +77,9 @@ def methods(target: Target, params: ConvParams, *, dense: bool) -> Iterator[Meth
     )
     if size == 2 and plain and params.dims[-1].result.stride <= 2 and not dense:
         for group in (4, 2, 1):
-            yield Method("SLIC", (group,), (group,), 4 // group, 8 * group, 4, single_grain=True)
+            yield Method(
+                "SLIC", (group,), (group,), 4 // group, 8 * group, wide_sums, single_grain=True
+            )
     single_row = all(dim.out == 1 for dim in params.dims[:-1])
     if params.in_channels == params.batch == kernel == 1 and single_row:
         yield Method("OUTER_PRODUCT", (1,), (load,), 1, load, size)

@@ -13,6 +13,7 @@ import numpy as np
 from ipuc.codelets.cycles import amp
 from ipuc.codelets.define import ceil_div
 from ipuc.errors import InternalError
+from ipuc.planner.plan import EVEN, WIDE
 from ipuc.planner.poplin import cost
 from ipuc.planner.poplin.cost import Pass, Problem
 from ipuc.planner.poplin.methods import methods
@@ -38,7 +39,7 @@ class Plan:
 
     Attributes:
         problem: convolution, transforms and vertex type.
-        row: choices and tile sizes by name (`used`, `out_split`, `in_serial`, `field0`, ...).
+        row: choices and tile sizes by name (`used`, `out_split`, `out_serial`, `field0`, ...).
         items: cycles by item of one serial step, or of the whole; `cost.EACH` and `cost.ONCE`;
             and the figures of `SIZES`.
         total: cycles as planned.
@@ -56,7 +57,7 @@ class Plan:
     @property
     def serial(self) -> int:
         """Steps of the serial loop."""
-        return self.row["in_serial"] * self.row["out_serial"]
+        return self.row["out_serial"]
 
     def record(self) -> dict[str, Any]:
         """The plan as JSON values."""
@@ -73,9 +74,8 @@ class Plan:
             "swap": how.swap,
             "expand": list(how.expand),
             "flatten_out": list(how.flatten_out),
-            "combine": how.combine,
             "splits": splits,
-            "serial": {"in": self.row["in_serial"], "out": self.row["out_serial"]},
+            "serial": self.serial,
             "tiles": self.row["used"],
             "cycles": self.total,
             "temp_bytes": self.temp_bytes,
@@ -96,13 +96,20 @@ class Choice:
 
 
 @functools.lru_cache(maxsize=4096)
-def _choose(target: Target, params: ConvParams, purpose: Pass, available_memory: float) -> Choice:
+def _choose(
+    target: Target,
+    params: ConvParams,
+    purpose: Pass,
+    available_memory: float,
+    partial: int,
+    wide: bool,
+) -> Choice:
     limit = available_memory * target.tile_memory_bytes
     most = 2.0 * target.tile_memory_bytes
-    problems = _problems(target, params, purpose)
+    problems = _problems(target, params, purpose, partial)
     while True:
-        found, least = _search(problems, limit)
-        if found:
+        found, least = _search(problems, limit, wide=wide)
+        if found or (wide and limit == math.inf):
             return Choice(tuple(found))
         if limit == math.inf:
             raise InternalError(f"no plan for {params}")
@@ -116,21 +123,34 @@ def choose(
     purpose: Pass,
     *,
     available_memory: float = AVAILABLE_MEMORY,
+    partial: int = 4,
+    wide: bool = False,
 ) -> Choice:
     """Plan a convolution: least cycles, then least temporary memory, within the memory offered.
 
     If nothing fits, the bound is doubled up to twice a tile's memory, then dropped.
+
+    Args:
+        target: the machine.
+        params: the convolution.
+        purpose: the pass.
+        available_memory: share of a tile's memory that may be used meanwhile.
+        partial: bytes of a partial sum of halves.
+        wide: only plans that use most of the chip, evenly (`plan.WIDE`, `plan.EVEN`).
+
+    Returns:
+        The plans; none only if a wide one was asked for and there is none.
     """
-    return _choose(target, canonical(params), purpose, available_memory)
+    return _choose(target, canonical(params), purpose, available_memory, partial, wide)
 
 
-def _problems(target: Target, params: ConvParams, purpose: Pass) -> list[Problem]:
+def _problems(target: Target, params: ConvParams, purpose: Pass, partial: int) -> list[Problem]:
     swaps = (True, False) if purpose.dense else (False, True)
     made, seen = [], set()
     for how in choices(params, swaps):
         turned = transformed(params, how)
-        for method in methods(target, turned, dense=purpose.dense):
-            key = (turned, method, how.swap, bool(how.expand), bool(how.flatten_out), how.combine)
+        for method in methods(target, turned, dense=purpose.dense, partial=partial):
+            key = (turned, method, how.swap, bool(how.expand), bool(how.flatten_out))
             if key in seen:
                 continue
             seen.add(key)
@@ -146,7 +166,7 @@ def _least(problem: Problem) -> float:
     return work / (problem.target.tiles * problem.method.rate)
 
 
-def _search(problems: list[Problem], limit: float) -> tuple[list[Plan], float]:
+def _search(problems: list[Problem], limit: float, *, wide: bool) -> tuple[list[Plan], float]:
     """The best plans within a memory limit, in order, and the least memory of any row seen."""
     ordered = sorted(problems, key=_least)
     tables: dict[int, list[Axis]] = {}
@@ -161,7 +181,7 @@ def _search(problems: list[Problem], limit: float) -> tuple[list[Plan], float]:
                 tables[index] = axes(problem.params, problem.method, problem.target.tiles)
             cut = tables[index]
             if all(len(axis.used) for axis in cut):
-                found, least = _look(problem, cut, limit, bound, quick=quick)
+                found, least = _look(problem, cut, limit, bound, quick=quick, wide=wide)
                 best, needed = _merge(best, found), min(needed, least)
     return best, needed
 
@@ -176,7 +196,7 @@ def _merge(old: list[Plan], new: list[Plan]) -> list[Plan]:
 
 
 def _look(
-    problem: Problem, cut: list[Axis], limit: float, bound: float, *, quick: bool
+    problem: Problem, cut: list[Axis], limit: float, bound: float, *, quick: bool, wide: bool
 ) -> tuple[list[Plan], float]:
     """The best rows of one table that are below a bound, and the least memory of any row."""
     table = grow(
@@ -191,9 +211,12 @@ def _look(
     if not len(table["used"]):
         return [], math.inf
     # First what is cheap to know, so that the dear columns are made for few rows.
-    table = _hoisted(_promising(problem, table, bound))
+    table = _promising(problem, table, bound)
+    if wide:
+        even = cost.balance(problem, table) <= EVEN
+        table = take(table, (table["used"] > WIDE * problem.target.tiles) & even)
     size, parts, temp = evaluate_cheap(problem, table)
-    serial = table["in_serial"] * table["out_serial"]
+    serial = table["out_serial"]
     rough = cost.planned({**parts, "compute": _least_compute(problem, table)}, serial)
     keep = np.flatnonzero((temp <= limit) & (rough < bound))
     least = float(temp.min(initial=1 << 62))
@@ -227,7 +250,7 @@ def _promising(problem: Problem, table: dict[str, Ints], bound: float) -> dict[s
     weights = size["weights"] - size["weights"] // size["weight_users"]
     moved = weights * problem.params.itemsize + size["result"] * problem.method.partial
     each = _least_compute(problem, table) + moved // rate
-    steps = table["in_serial"] * table["out_serial"]
+    steps = table["out_serial"]
     return take(table, np.flatnonzero(steps * (each + (steps > 1) * SLICE_CYCLES) < bound))
 
 
@@ -236,11 +259,11 @@ def evaluate(problem: Problem, table: Mapping[str, Ints]) -> tuple[dict[str, Int
 
     Args:
         problem: what is planned.
-        table: columns of `table.grow`, and "hoist": whether data are broadcast before the loop.
+        table: columns of `table.grow`.
     """
     _, parts, temp = evaluate_cheap(problem, table)
     parts["compute"] = cost.compute(problem, table)
-    return parts, cost.planned(parts, table["in_serial"] * table["out_serial"]), temp
+    return parts, cost.planned(parts, table["out_serial"]), temp
 
 
 def evaluate_cheap(
@@ -270,15 +293,6 @@ def _least_copies(problem: Problem, cut: Iterable[Axis]) -> float:
     table = {"in_group": ins, "out_group": outs, "used": np.full(len(ins), tiles)}
     parts = cost.rearranging(problem, table)
     return float((parts["rearrange"] + parts["rearrange_exchange"]).min())
-
-
-def _hoisted(table: dict[str, Ints]) -> dict[str, Ints]:
-    """Offer each loop over output channels also with its data broadcast before the loop."""
-    loops = np.flatnonzero(table["out_serial"] > 1)
-    rows = np.concatenate([np.arange(len(table["used"])), loops])
-    made = take(table, rows)
-    made["hoist"] = (np.arange(len(rows)) >= len(table["used"])).astype(np.int64)
-    return made
 
 
 def _least_compute(problem: Problem, table: Mapping[str, Ints]) -> Ints:

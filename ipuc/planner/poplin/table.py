@@ -87,12 +87,16 @@ def _simple(name: str, grains: int, most: int, grain: int = 1) -> Axis:
 
 
 def _channels(name: str, channels: int, sizes: Sequence[int], tiles: int, most: int | None) -> Axis:
-    """Cuts of a channel axis: the size of a group, how many tiles share it, and serial steps."""
+    """Cuts of a channel axis: the size of a group, how many tiles share it, and serial steps.
+
+    Only output channels have serial steps: poplin may also loop over input channels and add up,
+    but such a plan was never the cheapest.
+    """
     rows: list[Ints] = []
     factors = [f for f in range(1, min(channels, MOST_SERIAL) + 1) if channels % f == 0]
     for size in sizes:
         grains = ceil_div(channels, size)
-        for serial in factors if most != 1 else [1]:
+        for serial in factors if name == "out" and most != 1 else [1]:
             splits = useful_splits(ceil_div(grains, serial), tiles)
             left = ceil_div(ceil_div(grains, serial), splits)
             keep = np.ones(len(splits), bool) if most is None else left <= most
@@ -150,8 +154,6 @@ def grow(
         least = work[:, None] * axis.work[None, :] * share / rate + serial * step_cycles
         least = least + (serial > 1) * serial * SLICE_CYCLES
         fits = (total <= tiles) & (least < bound)
-        # poplin's loop slices one channel axis only.
-        fits &= np.minimum(steps[:, None], axis.steps[None, :]) == 1
         if not loops:
             fits &= serial == 1
         rows, columns = np.nonzero(fits)

@@ -25,14 +25,12 @@ class Transforms:
         swap: data and weights change places.
         expand: dimensions whose kernel becomes input channels.
         flatten_out: dimensions whose outputs become output channels.
-        combine: groups that are joined into one, with a block-diagonal kernel.
         dilate_after: dimensions whose dilation of the data is done on the result.
     """
 
     swap: bool = False
     expand: tuple[int, ...] = ()
     flatten_out: tuple[int, ...] = ()
-    combine: int = 1
     dilate_after: tuple[int, ...] = ()
 
 
@@ -87,12 +85,16 @@ def flattened_out(params: ConvParams, dims: tuple[int, ...]) -> ConvParams:
     """Make output channels of the outputs along some dimensions; data become input channels."""
     if not dims:
         return params
-    turned = expanded(swapped(params), dims)
-    new, batch = list(turned.dims), turned.batch
+    return swapped(merged_in_batch(expanded(swapped(params), dims), dims))
+
+
+def merged_in_batch(params: ConvParams, dims: tuple[int, ...]) -> ConvParams:
+    """Make images of the outputs along dimensions that have no kernel."""
+    new, batch = list(params.dims), params.batch
     for index in dims:
         batch *= new[index].out
         new[index] = Dim(1, 1)
-    return swapped(dataclasses.replace(turned, dims=tuple(new), batch=batch))
+    return dataclasses.replace(params, dims=tuple(new), batch=batch)
 
 
 def flattened(params: ConvParams) -> ConvParams:
@@ -109,23 +111,13 @@ def flattened(params: ConvParams) -> ConvParams:
     return dataclasses.replace(params, dims=tuple(dims), batch=1)
 
 
-def combined(params: ConvParams, factor: int) -> ConvParams:
-    """Join groups into one with a block-diagonal kernel; groups that lack are zeros."""
-    return dataclasses.replace(
-        params,
-        groups=-(-params.groups // factor),
-        in_channels=params.in_channels * factor,
-        out_channels=params.out_channels * factor,
-    )
-
-
 def transformed(params: ConvParams, choice: Transforms) -> ConvParams:
     """Apply a candidate's choices to canonical parameters, in poplin's order."""
     made, _ = dilate_after(params) if choice.dilate_after else (params, ())
     if choice.swap:
         made = swapped(made)
     made = flattened_out(canonical(expanded(made, choice.expand)), choice.flatten_out)
-    return combined(flattened(canonical(made)), choice.combine)
+    return flattened(canonical(made))
 
 
 def choices(params: ConvParams, swaps: tuple[bool, ...]) -> Iterator[Transforms]:
@@ -141,9 +133,7 @@ def choices(params: ConvParams, swaps: tuple[bool, ...]) -> Iterator[Transforms]
         for expand in subsets(expandable(start)):
             middle = canonical(expanded(start, expand))
             for flatten_out in subsets(_out_flattenable(middle)):
-                made = flattened(canonical(flattened_out(middle, flatten_out)))
-                for combine in combinations(made):
-                    yield Transforms(swap, expand, flatten_out, combine, dilated)
+                yield Transforms(swap, expand, flatten_out, dilated)
 
 
 def subsets(dims: list[int]) -> Iterator[tuple[int, ...]]:
@@ -171,20 +161,3 @@ def _out_flattenable(params: ConvParams) -> list[int]:
         for index, dim in enumerate(params.dims)
         if dim.out > 1 and dim.data.kept(dim.size) <= dim.weights.kept(dim.kernel)
     ]
-
-
-def combinations(params: ConvParams) -> list[int]:
-    """Numbers of groups worth joining, so that few channels still fill the matrix unit.
-
-    Source: PopLibs ConvPlan.cpp, getCombineConvGroupCandidates: from one load of the unit to all
-    of its weights.
-    """
-    load, weights = (4, 16) if params.itemsize == 2 else (2, 8)
-    few = 2 if params.itemsize == 2 else 1
-    if params.groups == 1 or params.in_channels > few:
-        return [1]
-    sizes = []
-    while load <= weights:
-        sizes.append(load // params.in_channels)
-        load *= 2
-    return [1, *(size for size in sizes if size > 1)]

@@ -139,8 +139,7 @@ def exchanges(problem: Problem, row: Row) -> dict[str, int]:
     pair = 1 if row["out_split"] % 2 else 2
     came = up((data - data // row["out_split"]) * 2, 4 * pair)
     return {
-        "data_exchange": 0 if row["hoist"] else came,
-        "hoisted_data_exchange": came if row["hoist"] else 0,
+        "data_exchange": came,
         "weight_exchange": up((weights - weights // users) * 2, 4),
         "first_reduce_exchange": up(result * 4, 4),
     }
@@ -151,7 +150,7 @@ def reduction(problem: Problem, row: Row) -> int | None:
     depth = row["in_split"] * math.prod(
         row[f"kernel{d}_split"] for d in range(len(problem.params.dims) - 1)
     )
-    if not 1 < depth < 16 or row["in_serial"] > 1:
+    if not 1 < depth < 16:
         return None
     ci_free = math.prod(shape(problem, row)[0]) * row["batch"] * row["groups"]
     outputs = up(ci_free * row["out_group"] * row["out_groups"], depth)
@@ -190,7 +189,6 @@ def test_columns_are_the_formulas(case: str) -> None:
             problem = Problem(target, made, how, method, why)
             table = grow(axes(made, method, target.tiles), 64, rate=1.0, bound=1e12, most=20000)
             table = take(table, rng.integers(0, len(table["used"]), 12))
-            table["hoist"] = rng.integers(0, 2, 12) * (table["out_serial"] > 1)
             parts, total, _ = evaluate(problem, table)
             for index in range(12):
                 row = {name: int(column[index]) for name, column in table.items()}
@@ -209,7 +207,7 @@ def test_columns_are_the_formulas(case: str) -> None:
                 if added is not None:
                     assert got["reduce"] == added, row
                     checked["reduce"] += 1
-                assert total[index] >= row["in_serial"] * row["out_serial"] * got["compute"]
+                assert total[index] >= row["out_serial"] * got["compute"]
     assert checked["hmac"] > 10
     assert checked["reduce"] > 3
     assert checked["amp_nx1"] + checked["amp_1x1"] > 20

@@ -30,7 +30,6 @@ def _row(
     found = next(one for one in methods(GC2, made, dense=why.dense) if one.name == method)
     problem = Problem(GC2, made, how, found, why)
     table = grow(axes(made, found, GC2.tiles), GC2.tiles, rate=found.rate, bound=1e6)
-    table["hoist"] = np.zeros_like(table["used"])
     keep = np.ones(len(table["used"]), bool)
     for name, column in table.items():
         plain = wanted.get(name, 1 if name.endswith(("_split", "_serial")) else None)
