@@ -123,10 +123,13 @@ def _print_graph(graph: dict[str, Any]) -> None:
 
 
 def _print_cost(facts: dict[str, Any]) -> None:
-    memory = facts["memory"]
+    memory, error = facts["memory"], facts["error"]
     fits = "fits" if memory["fits"] else "does not fit"
+    say(f"  {facts['cycles']:,} cycles, {duration(facts['seconds'])} ({MODELLED})")
+    # The note in the file is of a stranger's making, or of an older version's.
+    if isinstance(error, dict) and isinstance(error.get("text"), str):
+        say(f"    error: {error['text']}")
     say(
-        f"  {facts['cycles']:,} cycles, {duration(facts['seconds'])} ({MODELLED}); memory: "
-        f"{memory['max_tile_bytes']:,} of {memory['limit_bytes']:,} bytes on the fullest tile, "
-        f"{readable(memory['total_bytes'])} in all: {fits}"
+        f"  memory: {memory['max_tile_bytes']:,} of {memory['limit_bytes']:,} bytes on the "
+        f"fullest tile, {readable(memory['total_bytes'])} in all: {fits}"
     )

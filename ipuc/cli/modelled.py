@@ -25,12 +25,13 @@ def note_cost(program: Program, progress: Progress) -> None:
     program.metadata[KEY] = {
         "cycles": found.cycles["total"],
         "seconds": found.seconds,
+        "error": found.error,
         "memory": found.memory_summary(),
     }
 
 
 def cost_of(program: Program) -> dict[str, Any]:
-    """What `note_cost` has written: cycles, seconds, memory; empty where it has not."""
+    """What `note_cost` has written: cycles, seconds, error, memory; empty where it has not."""
     known = program.metadata.get(KEY)
     return known if isinstance(known, dict) else {}
 

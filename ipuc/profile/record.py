@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ipuc.profile.accuracy import error_of
 from ipuc.profile.cycles import Superstep, step_costs, supersteps
 from ipuc.profile.memory import Memory, memory
 from ipuc.program.program import Program
@@ -54,6 +55,11 @@ class Profile:
         """Floating point operations of one run that codelets declare."""
         return sum(step.flops * step.times for step in self.steps)
 
+    @property
+    def error(self) -> dict[str, Any]:
+        """What the cost model's measured error says of the totals; see `error_of`."""
+        return error_of(self.program, self.steps)
+
     def summary(self) -> dict[str, Any]:
         """Totals, as JSON values."""
         target, peak = self.program.target, peak_flops(self.program)
@@ -66,8 +72,7 @@ class Profile:
             "granularity": self.program.metadata.get("granularity"),
             "precision": self.program.metadata.get("precision"),
             "basis": MODELLED,
-            # Measured against Graphcore's own model of the machine, once that has been done.
-            "error": None,
+            "error": self.error,
             "cycles": self.cycles,
             "seconds": seconds,
             "flops": self.flops,
