@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from ipuc.codelets.conv_horizontal_mac import ConvPartialHorizontalMac
+from ipuc.codelets.conv_one_by_one import ConvPartial1x1Out
 from ipuc.codelets.conv_partial import ConvPartial
+from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
+from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.define import Batch
 
 Array = NDArray[Any]
@@ -162,3 +167,69 @@ def test_spread_data(
     turned = turned.reshape(groups, ins, outs, *kernel).swapaxes(1, 2)
     found = run(codelet, x.reshape(batch, groups, ins, *field), turned, want.shape[2:])
     np.testing.assert_array_equal(found.reshape(want.shape), want)
+
+
+@pytest.mark.parametrize(
+    "codelet",
+    [
+        ConvPartial1x1Out((1,), (1,), ((0, 0),)),
+        ConvPartial1x1Out((1,), (1,), ((0, 0),), "float16", in_group=16),
+        ConvPartialHorizontalMac((1,), (1,), ((0, 0),), "float16", in_group=2),
+        ConvPartialHorizontalMac((1,), (1,), ((0, 0),), single=True),
+        ConvPartial1xNSLIC((1,), (1,), ((0, 0),), "float16"),
+    ],
+)
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_every_vertex_convolves(codelet: ConvVertex, kernel: int) -> None:
+    x, weights = whole(0, 2, 4, 9), whole(1, 4, 4, kernel)
+    want = onnx("Conv", x, weights)
+    found = run(codelet, x[:, None], weights[None], want.shape[2:])
+    np.testing.assert_array_equal(found[:, 0], want)
+
+
+@pytest.mark.parametrize("partials", ["float32", "float16"])
+def test_depthwise(partials: str) -> None:
+    x, weights = whole(0, 2, 6, 5, 7), whole(1, 6, 1, 3, 2)
+    want = onnx("Conv", x, weights, group=6, strides=[2, 1])
+    codelet = ConvPartialVerticalMac((2, 1), (1, 1), ((0, 0), (0, 0)), partials)
+    found = run(codelet, x[:, :, None], weights[:, None], want.shape[2:])
+    np.testing.assert_array_equal(found[:, :, 0], want)
+
+
+HALVES = np.random.default_rng(5).normal(size=(2, 1, 1, 24, 6)).astype(np.float16)
+
+
+@pytest.mark.parametrize(
+    ("codelet", "channels", "rows", "row"),
+    [
+        # One chain of the unit is 16 products: 16 channels, or 4 of each of 4 kernel rows.
+        (ConvPartial((1, 1), (1, 1), ((0, 0),) * 2, "float16"), 16, 1, 1),
+        (ConvPartial((1, 1), (1, 1), ((0, 0),) * 2, "float16", in_group=4), 4, 4, 1),
+        (ConvPartialHorizontalMac((1, 1), (1, 1), ((0, 0),) * 2, "float16", in_group=8), 8, 1, 1),
+        (ConvPartial1xNSLIC((1, 1), (1, 1), ((0, 0),) * 2, "float16"), 4, 1, 4),
+        (ConvPartialVerticalMac((1, 1), (1, 1), ((0, 0),) * 2, "float16"), 1, 1, 6),
+    ],
+)
+def test_sums_in_halves_are_rounded_each_time_the_hardware_adds(
+    codelet: ConvVertex, channels: int, rows: int, row: int
+) -> None:
+    """One output of 24 channels and a 6 x 6 kernel, in NumPy's own halves.
+
+    Products of halves are exact in float64, and a chain's sum is rounded from float32 once: where
+    float64 and float32 round to different halves, the sum goes another way by one unit. So the
+    last bits may differ, but a vertex that rounds at other places misses by more; the count of
+    equal outputs decides.
+    """
+    random = np.random.default_rng(0)
+    x, weights = (random.normal(size=(60, 24, 6, 6)).astype(np.float16) for _ in range(2))
+    total = np.zeros(60, np.float16)
+    for c in range(0, 24, channels):
+        for i in range(0, 6, rows):
+            for j in range(0, 6, row):
+                here = np.s_[:, c : c + channels, i : i + rows, j : j + row]
+                chain = (x[here].astype(np.float64) * weights[here]).sum(axis=(1, 2, 3))
+                total = (total + chain).astype(np.float16)
+    # Each case is a group of its own.
+    wide = (x.astype(np.float32)[None], weights.astype(np.float32)[:, None])
+    found = run(codelet, *wide, (1, 1))[0, :, 0, 0, 0]
+    assert (found == total).mean() > 0.9
