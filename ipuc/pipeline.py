@@ -28,6 +28,7 @@ from ipuc.importer.load import load
 from ipuc.lowering.driver import lower
 from ipuc.ops.define import operators
 from ipuc.passes.pipelines import prepare_inference
+from ipuc.planner.choices import Choices
 from ipuc.planner.context import Granularity
 from ipuc.planner.precision import Precision, parse_precision
 from ipuc.program.program import Program
@@ -61,6 +62,7 @@ def compile_model(
     granularity: Granularity = "tile",
     precision: Precision | str = "float32",
     arithmetic: Arithmetic | None = None,
+    choices: Choices | None = None,
     shapes: Mapping[str, Shape] | None = None,
     batch: int | None = None,
     constants: Mapping[str, Array] | None = None,
@@ -75,6 +77,7 @@ def compile_model(
         granularity: `tile`, `worker` or `fine`.
         precision: number formats of the layers, as `--precision` takes them.
         arithmetic: how halves are made when the program runs; see `Arithmetic`.
+        choices: memory that layers may use, and pinned plans; see `Choices`.
         shapes: shapes for inputs with symbolic dimensions.
         batch: number for the symbolic leading dimension.
         constants: values for inputs that decide shapes; they stop being inputs.
@@ -100,7 +103,7 @@ def compile_model(
             fix=f"use one of {', '.join(_GRANULARITIES)}",
         )
     formats = parse_precision(precision) if isinstance(precision, str) else precision
-    control = arithmetic or Arithmetic()
+    control, decided = arithmetic or Arithmetic(), choices or Choices()
     tell = progress or _silent
     seconds: dict[str, float] = {}
     with _stage("load", seconds, tell):
@@ -124,6 +127,7 @@ def compile_model(
             lambda done, of: tell("lower", done, of),
             precision=formats,
             saturate=control.saturate,
+            choices=decided,
         )
     path = Path(source) if isinstance(source, str | Path) else None
     program.graph_text = to_json(graph)
@@ -136,6 +140,8 @@ def compile_model(
         "target": target.name,
         "granularity": granularity,
         "precision": str(formats),
+        "available_memory": str(decided),
+        "pinned": sorted(decided.pins),
         **control.to_metadata(),
         "training": False,
         "options": {

@@ -14,12 +14,14 @@ from ipuc.cli.options import (
     debug_option,
     json_option,
     out_option,
+    save_plan_option,
 )
-from ipuc.cli.output import next_step, print_json, progress, say, shell_word, timed
+from ipuc.cli.output import counted, next_step, print_json, progress, say, shell_word, timed
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import SUFFIX, compile_from, is_program
 from ipuc.errors import OptionError
 from ipuc.importer.limits import readable
+from ipuc.planner.plan_file import write_plan
 from ipuc.program.save import save
 
 _HELP = """Compile an ONNX model into a program (.ipu).
@@ -35,6 +37,8 @@ Examples:
   ipuc compile model.onnx --shape image=1x3x224x224 --const size=size.npy
   ipuc compile model.onnx --target gc200,tiles=64 --granularity worker -o small.ipu
   ipuc compile model.onnx --precision "mixed,conv1=float32" --stochastic-rounding 1
+  ipuc compile model.onnx --available-memory "0.6,conv1=0.3,fc*=1.0" --save-plan plan.json
+  ipuc compile model.onnx --plan plan.json
 
 `ipuc info MODEL.onnx` says which of these options a model needs.
 """
@@ -44,11 +48,17 @@ Examples:
 @click.argument("model", type=click.Path(path_type=Path))
 @out_option("The program to write.  [default: MODEL.ipu in the current folder]")
 @compile_options
+@save_plan_option
 @click.option("--count", is_flag=True, help="Count the vertex graph however large it is.")
 @json_option
 @debug_option
 def command(
-    model: Path, out: Path | None, options: CompileOptions, count: bool, as_json: bool
+    model: Path,
+    out: Path | None,
+    options: CompileOptions,
+    save_plan: Path | None,
+    count: bool,
+    as_json: bool,
 ) -> None:
     """Compile, save, and say what came out."""
     if is_program(model):
@@ -56,11 +66,21 @@ def command(
             "this is a compiled program already", where=str(model), fix="ipuc info says what it is"
         )
     path = settle_output(out, f"{model.stem}{SUFFIX}", source=model)
+    plans = save_plan and settle_output(save_plan, f"{model.stem}-plan.json", source=model)
+    if plans is not None and plans.resolve() == path.resolve():
+        raise OptionError(
+            "the program and its plans would be one file", where=str(path), fix="use two names"
+        )
     with timed() as seconds, progress() as bar:
         program = compile_from(model, options, bar)
         save(program, path, progress=lambda done, of: bar("save", done, of))
+    planned = None if plans is None else write_plan(program, plans)
     facts = program_facts(program, count=count)
-    facts |= {"compile_seconds": seconds[0], "program": str(path)}
+    facts |= {
+        "compile_seconds": seconds[0],
+        "program": str(path),
+        "plan_file": plans and str(plans),
+    }
     if as_json:
         print_json(facts)
         refuse_if_too_large(program, allowed=False)
@@ -68,6 +88,8 @@ def command(
     size = readable(path.stat().st_size)
     say(f"{model} compiled in {seconds[0]:.1f} s: {path}, {size}")
     print_facts(facts)
+    if planned is not None:
+        say(f"plans written: {plans}, {counted(planned, 'layer')}")
     refuse_if_too_large(program, allowed=False)
     word = shell_word(str(path))
     next_step(f"ipuc run {word}   or   ipuc render {word} --out graph.png")

@@ -29,6 +29,7 @@ _DIGITS = 18
 DEFAULT_TARGET = "gc200"
 DEFAULT_GRANULARITY = "tile"
 DEFAULT_PRECISION = "float32"
+DEFAULT_MEMORY = "0.6"
 
 
 def parse_bytes(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -62,6 +63,8 @@ class CompileOptions:
         precision: number formats of the layers.
         stochastic_rounding: its seed; None rounds to the nearest.
         saturate: values too large for a half become the largest one, not infinity.
+        available_memory: share of a tile's memory that layers may use while they run.
+        plan: a file of plans to pin.
         given: the flags that were used and only a compile can obey.
     """
 
@@ -74,6 +77,8 @@ class CompileOptions:
     precision: str = DEFAULT_PRECISION
     stochastic_rounding: int | None = None
     saturate: bool = False
+    available_memory: str = DEFAULT_MEMORY
+    plan: Path | None = None
     given: tuple[str, ...] = field(default=())
 
 
@@ -92,6 +97,8 @@ def compile_options(function: Function) -> Function:
         precision: str | None,
         stochastic_rounding: int | None,
         saturate: bool,
+        available_memory: str | None,
+        plan: Path | None,
         **rest: Any,
     ) -> Any:
         used = {
@@ -101,6 +108,8 @@ def compile_options(function: Function) -> Function:
             "--batch": batch,
             "--const": constants,
             "--precision": precision,
+            "--available-memory": available_memory,
+            "--plan": plan,
         }
         options = CompileOptions(
             target or DEFAULT_TARGET,
@@ -112,6 +121,8 @@ def compile_options(function: Function) -> Function:
             DEFAULT_PRECISION if precision is None else precision,
             stochastic_rounding,
             saturate,
+            DEFAULT_MEMORY if available_memory is None else available_memory,
+            plan,
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
         return function(*args, options=options, **rest)
@@ -169,11 +180,33 @@ def compile_options(function: Function) -> Function:
                 is_flag=True,
                 help="Values too large for float16 become 65504, not infinity.",
             ),
+            click.option(
+                "--available-memory",
+                metavar="SHARE[,LAYER=SHARE...]",
+                help="Share of a tile's memory that a layer may use for what lives only while it "
+                f"runs; also for layers by pattern: 0.6,conv1=0.3.  [default: {DEFAULT_MEMORY}]",
+            ),
+            click.option(
+                "--plan",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="Give layers the plans that --save-plan wrote; others are planned.",
+            ),
             max_bytes_option,
         )
     ):
         wrapper = decorate(wrapper)
     return wrapper  # type: ignore[return-value]  # it takes other keywords than it hands on
+
+
+def save_plan_option(function: Function) -> Function:
+    """Give a command `--save-plan`, as `save_plan`."""
+    return click.option(
+        "--save-plan",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write the chosen plan of every layer, to change it or to pin it with --plan.",
+    )(function)
 
 
 def max_bytes_option(function: Function) -> Function:

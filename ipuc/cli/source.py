@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,10 @@ from ipuc.codelets.rounding import Arithmetic
 from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
 from ipuc.pipeline import compile_model
+from ipuc.planner.choices import Choices, parse_memory
 from ipuc.planner.context import Granularity
+from ipuc.planner.plan_file import read_plan
+from ipuc.planner.precision import parse_precision
 from ipuc.program.program import Program
 from ipuc.program.save import load
 from ipuc.target import parse_target
@@ -120,6 +123,7 @@ def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Pr
         granularity=cast("Granularity", options.granularity),
         precision=options.precision,
         arithmetic=Arithmetic(options.stochastic_rounding, options.saturate),
+        choices=_choices(options),
         shapes=_shapes(options),
         batch=options.batch,
         constants=constants_of(options),
@@ -129,6 +133,21 @@ def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Pr
     note_cost(program, progress)
     progress.close()
     return program
+
+
+def _choices(options: CompileOptions) -> Choices:
+    """Memory rules, and the plans of a file made for the same settings."""
+    decided = parse_memory(options.available_memory)
+    if options.plan is None:
+        return decided
+    found = read_plan(options.plan)
+    found.check(
+        options.plan,
+        target=parse_target(options.target).name,
+        precision=str(parse_precision(options.precision)),
+        granularity=options.granularity,
+    )
+    return replace(decided, pins=found.layers)
 
 
 def _shapes(options: CompileOptions) -> dict[str, Shape]:

@@ -10,6 +10,7 @@ import numpy as np
 from ipuc.errors import UnsupportedOp
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.define import operators
+from ipuc.planner.choices import Choices
 from ipuc.planner.context import Context, Granularity
 from ipuc.planner.precision import Precision
 from ipuc.program.builder import Builder
@@ -48,6 +49,7 @@ def lower(
     *,
     precision: Precision | None = None,
     saturate: bool = False,
+    choices: Choices | None = None,
 ) -> Program:
     """Make the tile program of a graph.
 
@@ -58,10 +60,12 @@ def lower(
         progress: called with (nodes done, nodes in all).
         precision: number formats of the layers; float32 by default.
         saturate: constants too large for a half become the largest one, not infinity.
+        choices: memory that each layer may use, and pinned plans.
 
     Raises:
         UnsupportedOp: nodes that cannot be compiled, all of them.
-        OptionError: a rule of the precision fits no layer.
+        OptionError: a rule of the precision or of the choices fits no layer, or a pinned plan
+            does not fit its layer.
     """
     refused = refusals(graph)
     if refused:
@@ -75,7 +79,9 @@ def lower(
     builder.workers = "all" if granularity == "tile" else "one"
     formats = precision or Precision()
     formats.check(node.name for node in graph.nodes)
-    ctx = Context(builder, graph, granularity, formats, saturate)
+    decided = choices or Choices()
+    decided.check(node.name for node in graph.nodes)
+    ctx = Context(builder, graph, granularity, formats, saturate, choices=decided)
     known = operators()
     for name in graph.inputs:
         kind = graph.types[name]
@@ -85,6 +91,7 @@ def lower(
         builder.layer, ctx.plan = node.name, {}
         first = len(builder.variables)
         known[node.domain, node.op].lower(ctx, node)
+        decided.check_obeyed(node.name, ctx.plan)
         outputs = tuple(name for name in node.outputs if name)
         if any(graph.types[name].dtype in _LONG for name in outputs):
             for variable in builder.variables[first:]:

@@ -12,6 +12,7 @@ from ipuc.codelets.cast import Cast
 from ipuc.codelets.rounding import fitted
 from ipuc.errors import InternalError
 from ipuc.graph.ir import Graph, Node
+from ipuc.planner.choices import Choices
 from ipuc.planner.precision import Format, Precision
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Tensor
@@ -33,6 +34,7 @@ class Context:
         saturate: constants too large for a half become the largest one, not infinity.
         plans: plans by the key of their problem, so that equal layers are planned once.
         plan: the plan record of the layer being lowered, if it made a choice.
+        choices: what the user decided: memory that each layer may use, and pinned plans.
     """
 
     builder: Builder
@@ -42,6 +44,7 @@ class Context:
     saturate: bool = False
     plans: dict[Any, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    choices: Choices = field(default_factory=Choices)
     _scalars: dict[tuple[float, str], Tensor] = field(default_factory=dict)
     _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
