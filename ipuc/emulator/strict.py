@@ -42,13 +42,17 @@ class Exchange:
             or "host".
         received: bytes that arrive at each tile: int64[tiles]. An element that several vertices
             of a tile read arrives once.
-        sent: bytes that leave each tile: int64[tiles]. An element sent to many leaves once.
+        sent: bytes that leave each tile: int64[tiles]. An element sent to many leaves once, and
+            once more for every other IPU that needs it.
+        links: bytes that go from one IPU to another: int64[ipus, ipus]. An element that several
+            tiles of an IPU need comes there once.
     """
 
     step: str
     phase: str
     received: Ints
     sent: Ints
+    links: Ints
 
 
 class StrictEmulator(Machine):
@@ -103,7 +107,8 @@ class StrictEmulator(Machine):
         home = self._home[step.variable]
         self._private[step.variable][home, np.arange(len(home))] = values
         arriving = np.bincount(home, minlength=self._tiles) * values.itemsize
-        self.exchanges.append(Exchange(step.name, "host", arriving, np.zeros_like(arriving)))
+        links = np.zeros((self.program.target.ipus,) * 2, np.int64)
+        self.exchanges.append(Exchange(step.name, "host", arriving, np.zeros_like(arriving), links))
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Exchange what is read, run vertex by vertex, take home what is written, forget."""
@@ -209,16 +214,23 @@ class StrictEmulator(Machine):
     ) -> None:
         away = np.zeros(self._tiles, np.int64)
         at_home = np.zeros(self._tiles, np.int64)
+        ipus, each = self.program.target.ipus, self.program.target.tiles
+        links = np.zeros((ipus, ipus), np.int64)
         for id_, mask in touched.items():
             size = self.program.variables[id_].itemsize
             tile, element = np.nonzero(mask)
-            home = self._home[id_][element]
-            remote = tile != home
+            remote = tile != self._home[id_][element]
             away += np.bincount(tile[remote], minlength=self._tiles) * size
-            sent_once = np.unique(element[remote])
-            at_home += np.bincount(self._home[id_][sent_once], minlength=self._tiles) * size
-        received, sent = (away, at_home) if incoming else (at_home, away)
-        self.exchanges.append(Exchange(step, phase, received, sent))
+            for ipu in range(ipus):
+                there = remote & (tile // each == ipu)
+                home = self._home[id_][np.unique(element[there])]
+                at_home += np.bincount(home, minlength=self._tiles) * size
+                links[:, ipu] += np.bincount(home // each, minlength=ipus) * size
+        np.fill_diagonal(links, 0)
+        if incoming:
+            self.exchanges.append(Exchange(step, phase, away, at_home, links))
+        else:
+            self.exchanges.append(Exchange(step, phase, at_home, away, links.T))
 
 
 def poison(dtype: str) -> Array:

@@ -30,7 +30,7 @@ def copy_cost(program: Program, copy: Copy) -> tuple[Traffic, Ints]:
     Returns:
         Traffic, and int64[tiles] cycles.
     """
-    tiles = program.target.all_tiles
+    tiles, ipus = program.target.all_tiles, program.target.ipus
     cycles = np.zeros(tiles, np.int64)
     wanted: dict[int, list[Ints]] = {}
     for move in copy.moves:
@@ -46,7 +46,7 @@ def copy_cost(program: Program, copy: Copy) -> tuple[Traffic, Ints]:
         remote = into != _tiles(program, move.source)
         line = into[remote] * (source.size + 1) + element[remote]
         wanted.setdefault(source.id, []).append(line)
-    traffic = Traffic.none(tiles)
+    traffic = Traffic.none(tiles, ipus)
     for id_, lines in wanted.items():
         places = np.unique(np.concatenate(lines))
         if not len(places):
@@ -56,7 +56,7 @@ def copy_cost(program: Program, copy: Copy) -> tuple[Traffic, Ints]:
         width = program.variables[id_].size + 1
         tile = begins // width
         begins, ends = begins - tile * width, ends - tile * width
-        traffic.add(of_variable(program.variables[id_], tile, begins, ends, tiles))
+        traffic.add(of_variable(program.variables[id_], tile, begins, ends, tiles, ipus=ipus))
     return traffic, cycles
 
 

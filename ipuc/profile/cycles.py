@@ -3,6 +3,10 @@
 The bulk-synchronous rule: a superstep takes its slowest tile's exchange, its slowest tile's
 compute, and a barrier for each phase. Source: the cost model of Poplar's IPU model, as PopLibs'
 planners use it: bytes received / 4, twice as fast for what both tiles of a pair receive alike.
+
+Bytes that cross to another IPU are exchanged in a phase of their own, with a barrier of all IPUs:
+it takes as long as its busiest tile or its busiest links (`ipuc.profile.links`). A superstep in
+which nothing crosses waits for no other IPU.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 
 from ipuc.profile.copies import copy_cost
 from ipuc.profile.exchange import Traffic, reads, writes
+from ipuc.profile.links import link_cycles
 from ipuc.program.family import VertexFamily
 from ipuc.program.program import Program
 from ipuc.program.steps import Call, ComputeSet, Copy, Execute, If, Repeat, Sequence, Step, Sweep
@@ -35,12 +40,14 @@ class Superstep:
         compute: cycles of each tile: int64[tiles].
         before: traffic that brings operands.
         after: traffic that takes results home.
-        exchange: exchange cycles of the slowest tile, both phases.
+        exchange: exchange cycles of the slowest tile, before and after, and of the links.
         sync: cycles of the barriers.
         vertices: compute vertices by codelet name.
         codelet_cycles: cycles of its vertices by codelet name, summed over vertices; those of one
             worker are worker cycles.
         flops: floating point operations.
+        ipu: the IPU that computes; of several, the one with the slowest tile.
+        global_exchange: of `exchange`, cycles in which bytes cross to another IPU.
     """
 
     name: str
@@ -56,6 +63,13 @@ class Superstep:
     vertices: dict[str, int]
     codelet_cycles: dict[str, int]
     flops: int
+    ipu: int = 0
+    global_exchange: int = 0
+
+    @property
+    def links(self) -> Ints:
+        """Bytes from each IPU to each other, in one run: int64[ipus, ipus]."""
+        return self.before.links + self.after.links
 
     @property
     def cycles(self) -> int:
@@ -125,10 +139,9 @@ def _cost(program: Program, step: Execute | Sweep | Copy) -> list[Superstep]:
 
 
 def _copy(program: Program, copy: Copy) -> Superstep:
+    target = program.target
     traffic, cycles = copy_cost(program, copy)
-    none = Traffic.none(program.target.all_tiles)
-    exchange = exchange_cycles(program.target, traffic)
-    sync = program.target.sync_cycles * (1 + bool(exchange))
+    none = Traffic.none(target.all_tiles, target.ipus)
     return Superstep(
         copy.name,
         copy.layer,
@@ -138,11 +151,13 @@ def _copy(program: Program, copy: Copy) -> Superstep:
         cycles,
         traffic,
         none,
-        exchange,
-        sync,
+        exchange_cycles(target, traffic),
+        target.sync_cycles + barrier_cycles(target, traffic),
         {},
         {},
         0,
+        _ipu(target, cycles),
+        global_cycles(target, traffic),
     )
 
 
@@ -150,7 +165,7 @@ def _compute_set(program: Program, compute_set: ComputeSet) -> Superstep:
     target = program.target
     before = reads(program, compute_set.families)
     after = writes(program, compute_set.families)
-    phases = [exchange_cycles(target, traffic) for traffic in (before, after)]
+    compute = compute_cycles(program, compute_set)
     vertices: dict[str, int] = {}
     spent: dict[str, int] = {}
     flops = 0
@@ -166,29 +181,61 @@ def _compute_set(program: Program, compute_set: ComputeSet) -> Superstep:
         origin.layer_pass if origin else "",
         "compute",
         1,
-        compute_cycles(program, compute_set),
+        compute,
         before,
         after,
-        sum(phases),
-        target.sync_cycles * (1 + sum(phase > 0 for phase in phases)),
+        sum(exchange_cycles(target, traffic) for traffic in (before, after)),
+        target.sync_cycles + sum(barrier_cycles(target, traffic) for traffic in (before, after)),
         vertices,
         spent,
         flops,
+        _ipu(target, compute),
+        sum(global_cycles(target, traffic) for traffic in (before, after)),
     )
 
 
+def _ipu(target: Target, compute: Ints) -> int:
+    return int(compute.argmax()) // target.tiles
+
+
 def exchange_cycles(target: Target, traffic: Traffic) -> int:
-    """Cycles in which the slowest tile has received and sent its bytes."""
+    """Cycles in which the slowest tile, and the slowest links, have carried their bytes."""
+    return local_cycles(target, traffic) + global_cycles(target, traffic)
+
+
+def local_cycles(target: Target, traffic: Traffic) -> int:
+    """The part of that in which bytes stay on their IPU."""
     return int(busy_cycles(target, traffic).max(initial=0))
 
 
+def global_cycles(target: Target, traffic: Traffic) -> int:
+    """The part of that in which bytes go to another IPU."""
+    if target.ipus == 1:
+        return 0
+    slowest = int(global_busy_cycles(target, traffic).max(initial=0))
+    return max(slowest, link_cycles(target, traffic.links))
+
+
+def barrier_cycles(target: Target, traffic: Traffic) -> int:
+    """Cycles of the barriers of an exchange: of its IPU, of all IPUs, of both, or none."""
+    local, distant = local_cycles(target, traffic), global_cycles(target, traffic)
+    return bool(local) * target.sync_cycles + bool(distant) * target.external_sync_cycles
+
+
 def busy_cycles(target: Target, traffic: Traffic) -> Ints:
-    """Cycles in which each tile receives or sends: int64[tiles].
+    """Cycles in which each tile receives or sends on its IPU: int64[tiles].
 
     What both tiles of a pair receive comes at twice the rate.
     """
     shared = traffic.paired // 2 if target.tiles_per_exchange_bus > 1 else 0
-    most: Ints = np.maximum(traffic.received - shared, traffic.sent)
+    received = traffic.received - traffic.came - shared
+    most: Ints = np.maximum(received, traffic.sent - traffic.went)
+    return -(-most // target.exchange_bytes_per_cycle)
+
+
+def global_busy_cycles(target: Target, traffic: Traffic) -> Ints:
+    """Cycles in which each tile receives from another IPU or sends there: int64[tiles]."""
+    most: Ints = np.maximum(traffic.came, traffic.went)
     return -(-most // target.exchange_bytes_per_cycle)
 
 

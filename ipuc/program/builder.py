@@ -44,12 +44,14 @@ class ComputeSetBuilder:
     Attributes:
         name: for reports and errors.
         workers: "all" or "one": which workers of a tile run a vertex that is added from now on.
+        first_tile: the machine's number of the tile that is called 0 here.
         families: what has been added.
     """
 
     name: str
     origins: tuple[Origin, ...]
     workers: Workers = "all"
+    first_tile: int = 0
     families: list[VertexFamily] = field(default_factory=list)
 
     def add(
@@ -70,6 +72,7 @@ class ComputeSetBuilder:
         if isinstance(tile, int):
             tile = [tile]
         where = tile if isinstance(tile, IndexMap) else separable(0, list(tile))
+        where = replace(where, base=where.base + self.first_tile)
         reached = {
             name: given if isinstance(given, Access) else _whole(given, where.grid)
             for name, given in fields.items()
@@ -81,6 +84,9 @@ class ComputeSetBuilder:
 
 class Builder:
     """Author of a program.
+
+    On a machine of several IPUs, vertices and variables are put on tiles of one of them at a time:
+    `ipu` says which, and its tiles are called 0 to `target.tiles` - 1.
 
     Args:
         target: the machine to build for.
@@ -98,9 +104,19 @@ class Builder:
         self.metadata: dict[str, Any] = {}
         self.layer = ""
         self.layer_pass = "forward"
+        self.ipu = 0
         #: What runs the vertices of the compute sets that follow; see `VertexFamily.workers`.
         self.workers: Workers = "all"
         self._steps: list[Step] = []
+        #: For each variable the families that wrote it first, and the body in which they stand.
+        self._makers: dict[int, tuple[list[Step], tuple[VertexFamily, ...]]] = {}
+        #: The IPU of every variable that no vertex touches: int by variable id.
+        self._ipus: list[int] = []
+
+    @property
+    def first_tile(self) -> int:
+        """The machine's number of the first tile of the IPU that is built for now."""
+        return self.ipu * self.target.tiles
 
     # -- variables ---------------------------------------------------------------------------
 
@@ -113,6 +129,7 @@ class Builder:
         device = device_dtype(dtype, name)
         variable = Variable(len(self.variables), name, device, tuple(shape), origin=self.layer)
         self.variables.append(variable)
+        self._ipus.append(self.ipu)
         return of_variable(variable)
 
     def constant(self, name: str, array: NDArray[Any]) -> Tensor:
@@ -163,14 +180,14 @@ class Builder:
     def map(self, tensor: Tensor, starts: Items[int], tiles: Items[int]) -> None:
         """Map a variable: interval i begins at starts[i] and lives on tiles[i]."""
         variable = self._whole(tensor)
-        variable.mapping = TileMapping(np.asarray(starts, np.int64), np.asarray(tiles, np.int64))
+        where = np.asarray(tiles, np.int64) + self.first_tile
+        variable.mapping = TileMapping(np.asarray(starts, np.int64), where)
 
     def map_linear(self, tensor: Tensor, grain: int = 1, first_tile: int = 0) -> None:
         """Spread a variable over the tiles in order."""
         variable = self._whole(tensor)
-        variable.mapping = linear_mapping(
-            variable.size, self.target.tiles - first_tile, grain, variable.itemsize, first_tile
-        )
+        tiles, begin = self.target.tiles - first_tile, self.first_tile + first_tile
+        variable.mapping = linear_mapping(variable.size, tiles, grain, variable.itemsize, begin)
 
     # -- fields ------------------------------------------------------------------------------
 
@@ -246,11 +263,29 @@ class Builder:
             name: for reports and errors.
             sweep: run the positions of the first grid axis one after another.
         """
-        making = ComputeSetBuilder(name, (Origin(self.layer, self.layer_pass),), self.workers)
+        origins = (Origin(self.layer, self.layer_pass),)
+        making = ComputeSetBuilder(name, origins, self.workers, self.first_tile)
         yield making
         made = ComputeSet(name, tuple(making.families))
         if made.families:
             self._steps.append(Sweep(made) if sweep else Execute(made))
+            writing: dict[int, dict[int, VertexFamily]] = {}
+            for number, family in enumerate(made.families):
+                for spec in family.codelet.fields if family.count else ():
+                    if spec.writes:
+                        users = writing.setdefault(family.fields[spec.name].variable, {})
+                        users[number] = family
+            for variable, users in writing.items():
+                self._makers.setdefault(variable, (self._steps, tuple(users.values())))
+
+    def makers(self, variable: int) -> tuple[VertexFamily, ...]:
+        """Families of the first compute set that writes a variable: its elements live with them.
+
+        None are told of a variable that is made in another body than the one being filled, which
+        may run more often or less.
+        """
+        body, families = self._makers.get(variable, (None, ()))
+        return families if body is self._steps else ()
 
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
@@ -346,7 +381,8 @@ class Builder:
     def map_rest(self) -> None:
         """Map every variable that is not mapped yet by its use (what lowering does)."""
         program = self._program()
-        map_by_use(self.variables, list(program.families()), self.target.tiles)
+        first = [ipu * self.target.tiles for ipu in self._ipus]
+        map_by_use(self.variables, list(program.families()), self.target.tiles, first)
 
     def _program(self) -> Program:
         return Program(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,12 @@ from ipuc.program.variables import TileMapping, Variable, linear_mapping
 Tiles = NDArray[np.int32]
 
 
-def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], tiles: int) -> None:
+def map_by_use(
+    variables: Iterable[Variable],
+    families: Iterable[VertexFamily],
+    tiles: int,
+    first_tiles: Sequence[int] = (),
+) -> None:
     """Map every unmapped variable.
 
     An element that a vertex writes lives on the tile of the first vertex that does. Any other
@@ -22,6 +27,13 @@ def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], 
     over those that share it, so that 1/sharers of it is local everywhere, as PopLibs'
     TensorUseTracker does.
     What nobody touches is spread in order.
+
+    Args:
+        variables: all of the program.
+        families: all of the program, in the order in which they run.
+        tiles: tiles of one IPU.
+        first_tiles: by variable id, the first tile of the IPU over which a variable is spread
+            that nobody touches; 0 if empty.
     """
     wanted = {variable.id: variable for variable in variables if variable.mapping is None}
     writers: dict[int, list[tuple[VertexFamily, Access]]] = {}
@@ -39,7 +51,8 @@ def map_by_use(variables: Iterable[Variable], families: Iterable[VertexFamily], 
         for family, access in reversed(writers.get(id_, [])):
             window = (1,) * len(access.shape)
             scatter(access, owner, family.tile.dense().reshape((*family.grid, *window)))
-        variable.mapping = _encode(owner, variable, tiles)
+        first = first_tiles[id_] if first_tiles else 0
+        variable.mapping = _encode(owner, variable, tiles, first)
 
 
 def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
@@ -64,11 +77,11 @@ def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
     scatter(first, owner, tile.reshape((*grid, *access.shape)))
 
 
-def _encode(owner: Tiles, variable: Variable, tiles: int) -> TileMapping:
+def _encode(owner: Tiles, variable: Variable, tiles: int, first_tile: int) -> TileMapping:
     untouched = np.flatnonzero(owner < 0)
     if len(untouched) == variable.size:
         grain = max(1, 8 // variable.itemsize)
-        return linear_mapping(variable.size, tiles, grain, variable.itemsize)
+        return linear_mapping(variable.size, tiles, grain, variable.itemsize, first_tile)
     if len(untouched):
         # A hole joins the interval before it; a hole at the begin joins the first one.
         known = np.where(owner >= 0, np.arange(variable.size), 0)

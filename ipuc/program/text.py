@@ -53,8 +53,10 @@ class _Writer:
     def lines(self) -> Iterator[str]:
         program = self.program
         vertices = sum(family.count for family in program.families())
+        target = program.target
+        several = f"{target.ipus} x " if target.ipus > 1 else ""
         yield (
-            f"program for {program.target.name}, {_count(program.target.tiles, 'tile')}: "
+            f"program for {several}{target.name}, {_count(target.all_tiles, 'tile')}: "
             f"{_count(len(program.variables), 'variable')}, "
             f"{_count(len(program.compute_sets()), 'compute set')}, "
             f"{_count(vertices, 'vertex', 'vertices')}"
