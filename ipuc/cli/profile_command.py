@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from ipuc.cli.modelled import memory_line, warn_if_too_large
+from ipuc.cli.modelled import warn_if_too_large
 from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
-from ipuc.cli.output import duration, next_step, note, print_json, progress, say, shell_word, table
+from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word
 from ipuc.cli.paths import settle_output
+from ipuc.cli.profile_text import print_changes, print_rows, print_summary
 from ipuc.cli.source import open_program
 from ipuc.errors import ContainerError, OptionError, nearest
 from ipuc.files import whole
 from ipuc.importer.limits import readable
-from ipuc.profile.record import MODELLED, profile
+from ipuc.profile.record import profile
 from ipuc.profile.tables import TABLES, Row, in_order, to_json
 from ipuc.profile.trace import trace
 
@@ -46,29 +47,6 @@ Examples:
 --compare takes a program, a model, or what `ipuc profile --json` wrote earlier. With --fail-over
 the exit code is 1 if PROGRAM needs more than that over the other one.
 """
-
-#: Columns of each table that a terminal shows; --csv and --json have all.
-_SHOWN: dict[str, tuple[str, ...]] = {
-    "layer": (
-        *("name", "op", "cycles", "share", "bound", "flops", "peak_share", "tiles", "balance"),
-        *("bytes_exchanged", "peak_tile_bytes"),
-    ),
-    "compute-set": (
-        *("name", "kind", "times", "cycles", "compute", "exchange", "sync", "vertices", "tiles"),
-        *("balance", "bytes_exchanged"),
-    ),
-    "codelet": ("name", "vertices", "edges", "vertex_cycles", "share", "tiles", "code_bytes"),
-    "tile": (
-        *("tile", "compute", "busy", "bytes_received", "bytes_sent", "always_live_bytes"),
-        "memory_bytes",
-    ),
-    "step": (
-        *("step", "name", "kind", "not_always_live_bytes", "message_bytes", "max_tile_bytes"),
-        "fullest_tile",
-    ),
-}
-_PERCENT = ("share", "peak_share", "busy")
-_NAME_WIDTH = 44
 
 
 @click.command("profile", help=_HELP)
@@ -146,12 +124,12 @@ def command(
     if as_json:
         print_json({**mine, "program": str(opened.path), "compare": changes})
     else:
-        _print_summary(mine, str(opened.path))
+        print_summary(mine, str(opened.path))
         say()
-        _print_rows(rows, by, top)
+        print_rows(rows, by, top, mine)
         if changes is not None:
             say()
-            _print_changes(changes, str(compare))
+            print_changes(changes, str(compare))
         if csv_file is not None:
             say(f"table written: {csv_file}, {len(rows)} rows")
         if trace_file is not None:
@@ -271,60 +249,3 @@ def _csv(rows: list[Row]) -> str:
             lists = {k: " ".join(v) for k, v in row.items() if isinstance(v, list)}
             writer.writerow({**row, **lists})
     return text.getvalue()
-
-
-def _print_summary(found: dict[str, Any], path: str) -> None:
-    cycles = found["cycles"]
-    total = max(cycles["total"], 1)
-    say(f"{path}: {cycles['total']:,} cycles, {duration(found['seconds'])} ({MODELLED})")
-    parts = ", ".join(f"{p} {cycles[p] / total:.0%}" for p in ("compute", "exchange", "sync"))
-    say(
-        f"  target {found['target']}, granularity {found['granularity']}, {found['precision']}; "
-        f"{found['vertices']:,} vertices, {found['edges']:,} edges"
-    )
-    say(f"  {found['supersteps']:,} supersteps: {parts}")
-    say(
-        f"  {found['flops'] / 1e9:.2f} GFLOP at {found['tflops']:.2f} TFLOP/s, "
-        f"{found['peak_share']:.1%} of the matrix units' {found['peak_tflops']:.1f}"
-    )
-    say(f"  {memory_line(found['memory'])}")
-
-
-def _print_rows(rows: list[Row], by: str, top: int) -> None:
-    shown = _SHOWN[by]
-    cells = [[name.replace("_", " ") for name in shown]]
-    cells += [[_cell(row, name) for name in shown] for row in rows[:top]]
-    words = [at for at, name in enumerate(shown) if name in ("name", "op", "kind", "bound")]
-    table(cells, right=[at for at in range(len(shown)) if at not in words])
-    if len(rows) > top:
-        say(f"  and {len(rows) - top:,} more: --top, --csv")
-
-
-def _cell(row: Row, name: str) -> str:
-    value = row[name]
-    if name == "name":
-        folded = [node for node in row.get("nodes", ()) if node != value]
-        text = str(value or "(no layer)") + "".join(f" + {node}" for node in folded)
-        return text if len(text) <= _NAME_WIDTH else f"{text[: _NAME_WIDTH - 3]}..."
-    if value is None:
-        return "-"
-    if name in _PERCENT:
-        return f"{value:.1%}"
-    if name == "flops":
-        return f"{value / 1e6:,.1f} M"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _print_changes(changes: dict[str, dict[str, Any]], other: str) -> None:
-    rows = [["", "this", other, "change"]]
-    units = {"cycles": "cycles", "memory": "fullest tile"}
-    for name, change in changes.items():
-        this, that = change["this"], change["other"]
-        figures = [f"{this:,}", f"{that:,}"]
-        if name == "memory":
-            figures = [readable(this), readable(that)]
-        mark = " over the limit" * change["over"]
-        rows.append([units[name], *figures, f"{change['change']:+.1%}{mark}"])
-    table(rows, right=(1, 2, 3))

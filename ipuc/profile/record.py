@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.profile.accuracy import error_of
-from ipuc.profile.cycles import Superstep, step_costs, supersteps
+from ipuc.profile.cycles import Superstep, busy_cycles, step_costs, supersteps
 from ipuc.profile.memory import Memory, memory
 from ipuc.program.program import Program
 from ipuc.target import Target
@@ -68,12 +68,15 @@ class Profile:
         return {
             "model": self.program.metadata.get("model"),
             "target": target.name,
-            "tile_count": target.tiles,
+            "ipus": target.ipus,
+            "tile_count": target.all_tiles,
+            "clock_hz": target.clock_hz,
             "granularity": self.program.metadata.get("granularity"),
             "precision": self.program.metadata.get("precision"),
             "basis": MODELLED,
             "error": self.error,
             "cycles": self.cycles,
+            "tile_average": self.tile_average(),
             "seconds": seconds,
             "flops": self.flops,
             "tflops": rate / 1e12,
@@ -86,7 +89,24 @@ class Profile:
             ),
             "vertices": sum(family.count for family in self.program.families()),
             "edges": sum(family.edges() for family in self.program.families()),
+            "variables": len(self.program.variables),
+            "compute_set_count": len(self.program.compute_sets()),
         }
+
+    def tile_average(self) -> dict[str, float]:
+        """Cycles of a run in which the mean tile computes, sends or receives, and synchronises.
+
+        In what is left of the total it waits for slower tiles: compute of `cycles` over compute
+        here is the balance of the whole program.
+        """
+        target = self.program.target
+        compute = sum(float(step.compute.mean()) * step.times for step in self.steps)
+        exchange = sum(
+            float(busy_cycles(target, traffic).mean()) * step.times
+            for step in self.steps
+            for traffic in (step.before, step.after)
+        )
+        return {"compute": compute, "exchange": exchange, "sync": float(self.cycles["sync"])}
 
     def memory_summary(self) -> dict[str, Any]:
         """Memory totals, the fullest tile, and what is on it, as JSON values."""

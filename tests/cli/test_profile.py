@@ -13,7 +13,7 @@ from onnx import helper
 
 from ipuc.profile.cycles import supersteps
 from ipuc.profile.memory import memory
-from ipuc.program.save import load
+from ipuc.program.save import load, save
 from ipuc.target import CATALOGUE
 
 TABLES = {
@@ -72,6 +72,43 @@ def test_json_agrees_with_itself_and_with_the_program(ipuc: Run, compiled: Path)
     assert max(row["max_tile_bytes"] for row in found["steps"]) == need.max_tile_bytes
     assert sum(row["vertices"] for row in found["vertex_types"]) == found["vertices"]
     assert sum(row["edges"] for row in found["vertex_types"]) == found["edges"]
+
+
+def test_the_mean_tile(ipuc: Run, compiled: Path) -> None:
+    found = json.loads(ipuc("profile", compiled, "--json").out)
+    average, cycles = found["tile_average"], found["cycles"]
+    mean = sum(row["compute"] for row in found["tiles"]) / found["tile_count"]
+    assert average["compute"] == pytest.approx(mean)
+    assert average["sync"] == cycles["sync"]
+    for part in ("compute", "exchange"):
+        assert cycles[part] / found["tile_count"] <= average[part] <= cycles[part]
+
+
+def test_every_total_carries_the_error_of_the_model(ipuc: Run, net: Path) -> None:
+    """A product with weights is a fully connected layer; the figures are those of the JSON."""
+    compiled = ipuc("compile", net, "--target", "tiny")
+    error = json.loads(ipuc("profile", "--json").out)["error"]
+    assert "fc median" in error["text"]
+    assert "not hardware" in error["text"]
+    assert error["text"] in compiled.out
+    assert json.loads(ipuc("compile", net, "--target", "tiny", "--json").out)["error"] == error
+    assert json.loads(ipuc("info", "net.ipu", "--json").out)["error"] == error
+    for by in TABLES:
+        done = ipuc("profile", "--by", by)
+        table = done.out.split("\n\n")[1]
+        assert error["memory_text" if by == "step" else "text"] in table.splitlines()[-1]
+        assert error["text"] in done.out.split("\n\n")[0]
+        assert error["memory_text"] in done.out.split("\n\n")[0]
+
+
+def test_a_note_of_a_stranger_is_not_obeyed(ipuc: Run, compiled: Path) -> None:
+    program = load(compiled)
+    for error in ("x", {"text": 3}, None):
+        program.metadata["modelled"]["error"] = error
+        save(program, compiled)
+        done = ipuc("info", compiled)
+        assert done.code == 0, done.err
+        assert "cycles" in done.out
 
 
 def test_shares_of_the_peak(ipuc: Run, compiled: Path) -> None:
