@@ -49,8 +49,9 @@ class Traffic:
     @staticmethod
     def none(tiles: int, ipus: int = 1) -> Traffic:
         """No traffic at all, on a machine of so many tiles in all."""
+        received, sent, paired, fragments, sends, came, went = np.zeros((7, tiles), np.int64)
         links = np.zeros((ipus, ipus), np.int64)
-        return Traffic(*(np.zeros(tiles, np.int64) for _ in range(7)), links=links)
+        return Traffic(received, sent, paired, fragments, sends, came, went, links)
 
     def add(self, other: Traffic) -> None:
         """Add the traffic of another variable in the same phase."""

@@ -1,7 +1,9 @@
 """A run as a timeline, in the Chrome trace format, which Perfetto and Chrome open.
 
 Every superstep is drawn as the bulk-synchronous model has it: an exchange, a barrier, the compute
-phase, a barrier, and an exchange of results where there is one. Times are modelled.
+phase, a barrier, and an exchange of results where there is one. Times are modelled. Each IPU is a
+process of the trace, with the supersteps that it computes; an exchange between IPUs is drawn on
+all that take part.
 
 Source: the Trace Event Format document of the Chromium project: complete events ("X") with a
 begin and a duration in microseconds, counters ("C") and names of tracks ("M").
@@ -14,7 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from ipuc.profile.cycles import Superstep, busy_cycles, exchange_cycles
+from ipuc.profile.cycles import (
+    Superstep,
+    busy_cycles,
+    global_busy_cycles,
+    global_cycles,
+    local_cycles,
+)
+from ipuc.profile.exchange import Traffic
 from ipuc.profile.record import MODELLED, Profile
 from ipuc.program.steps import Copy, Execute, Sweep
 from ipuc.target import Target
@@ -22,7 +31,7 @@ from ipuc.types import Ints
 
 Event = dict[str, Any]
 
-#: Numbers of the tracks: the chip's supersteps and their phases, then one for each tile.
+#: Numbers of the tracks: an IPU's supersteps and their phases, then one for each tile.
 _CHIP, _PHASES, _FIRST_TILE = 0, 1, 2
 
 
@@ -43,14 +52,17 @@ def trace(found: Profile, tiles: Iterable[int] = ()) -> dict[str, Any]:
     busiest, median = int(order[-1]), int(order[len(order) // 2])
     marks = {busiest: " (busiest)", median: " (median)"}
     shown = list(dict.fromkeys([busiest, median, *tiles]))
-    events = [
-        _named("process_name", 0, f"{target.name}, {MODELLED}"),
-        _named("thread_name", _CHIP, "supersteps"),
-        _named("thread_name", _PHASES, "phases"),
-    ]
+    events: list[Event] = []
+    for ipu in range(target.ipus):
+        which = f"IPU {ipu}, " if target.ipus > 1 else ""
+        events += [
+            _named("process_name", ipu, 0, f"{which}{target.name}, {MODELLED}"),
+            _named("thread_name", ipu, _CHIP, "supersteps"),
+            _named("thread_name", ipu, _PHASES, "phases"),
+        ]
     events += [
-        _named("thread_name", _FIRST_TILE + at, f"tile {tile}{marks.get(tile, '')}")
-        for at, tile in enumerate(shown)
+        _named("thread_name", tile // target.tiles, track, f"tile {tile}{marks.get(tile, '')}")
+        for track, tile in enumerate(shown, _FIRST_TILE)
     ]
     begin = 0
     for step, live in zip(found.steps, live_bytes(found), strict=True):
@@ -64,7 +76,7 @@ def trace(found: Profile, tiles: Iterable[int] = ()) -> dict[str, Any]:
 
 
 def _superstep(
-    target: Target, step: Superstep, begin: int, live: int, shown: list[int]
+    target: Target, step: Superstep, begin: int, live: Ints, shown: list[int]
 ) -> Iterator[Event]:
     """The events of one superstep that begins at a cycle."""
     micro = 1e6 / target.clock_hz
@@ -77,22 +89,31 @@ def _superstep(
         "vertices": sum(step.vertices.values()),
         "bytes exchanged": moved * step.times,
     }
-    yield _slice(_CHIP, step.name, begin, total, micro, facts)
-    for name, value in (
-        ("live bytes", live),
-        ("exchange bytes", moved),
-        ("active tiles", int((step.compute > 0).sum())),
-    ):
-        yield {"ph": "C", "pid": 0, "name": name, "ts": begin * micro, "args": {name: value}}
+    if target.ipus > 1:
+        facts["bytes over links"] = int(step.links.sum()) * step.times
+    yield _slice((step.ipu, _CHIP), step.name, begin, total, micro, facts)
+    received = (step.before.received + step.after.received).reshape(target.ipus, -1).sum(axis=1)
+    active = (step.compute > 0).reshape(target.ipus, -1).sum(axis=1)
+    for ipu in range(target.ipus):
+        for name, by_ipu in (
+            ("live bytes", live),
+            ("exchange bytes", received),
+            ("active tiles", active),
+        ):
+            args = {name: int(by_ipu[ipu])}
+            yield {"ph": "C", "pid": ipu, "name": name, "ts": begin * micro, "args": args}
     at = begin
     for kind, length, by_tile in phases(target, step):
         if not length:
             continue
-        yield _slice(_PHASES, kind, at, length * step.times, micro)
-        for track, tile in enumerate(shown):
+        busy = np.flatnonzero(by_tile.reshape(target.ipus, -1).any(axis=1))
+        for ipu in sorted({step.ipu, *busy.tolist()}):
+            yield _slice((ipu, _PHASES), kind, at, length * step.times, micro)
+        for track, tile in enumerate(shown, _FIRST_TILE):
             own = int(by_tile[tile]) * step.times
             if own:
-                yield _slice(_FIRST_TILE + track, kind, at, own, micro, {"step": step.name})
+                where = (tile // target.tiles, track)
+                yield _slice(where, kind, at, own, micro, {"step": step.name})
         at += length * step.times
 
 
@@ -100,35 +121,48 @@ def phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
     """(kind, cycles, cycles of each tile) of the phases of a superstep, in order."""
     none = np.zeros(target.all_tiles, np.int64)
     # Tiles wait at a barrier after each exchange, and after computing.
-    barrier = ("sync", target.sync_cycles, none)
-    before, after = (exchange_cycles(target, traffic) for traffic in (step.before, step.after))
-    if before:
-        yield "exchange", before, busy_cycles(target, step.before)
-        yield barrier
+    yield from _exchange(target, step.before)
     yield "compute", int(step.compute.max(initial=0)), step.compute
-    yield barrier
-    if after:
-        yield "exchange", after, busy_cycles(target, step.after)
-        yield barrier
+    yield "sync", target.sync_cycles, none
+    yield from _exchange(target, step.after)
 
 
-def live_bytes(found: Profile) -> Iterator[int]:
-    """Bytes on the chip while each superstep runs; the positions of a sweep share a step."""
-    memory = found.memory
-    always = int(memory.always_bytes.sum())
+def _exchange(target: Target, traffic: Traffic) -> Iterator[tuple[str, int, Ints]]:
+    none = np.zeros(target.all_tiles, np.int64)
+    distant, local = global_cycles(target, traffic), local_cycles(target, traffic)
+    if distant:
+        yield "global exchange", distant, global_busy_cycles(target, traffic)
+        yield "sync", target.external_sync_cycles, none
+    if local:
+        yield "exchange", local, busy_cycles(target, traffic)
+        yield "sync", target.sync_cycles, none
+
+
+def live_bytes(found: Profile) -> Iterator[Ints]:
+    """Bytes on each IPU while each superstep runs: int64[ipus].
+
+    The positions of a sweep share a step.
+    """
+    memory, ipus = found.memory, found.program.target.ipus
+    always = memory.always_bytes
     for step, changing in zip(memory.lives.steps, memory.not_always, strict=True):
         if isinstance(step.step, Execute | Copy | Sweep):
             count = step.step.count if isinstance(step.step, Sweep) else 1
-            yield from [always + int(changing.sum())] * count
+            yield from [(always + changing).reshape(ipus, -1).sum(axis=1)] * count
 
 
 def _slice(
-    track: int, name: str, begin: int, cycles: int, micro: float, facts: Event | None = None
+    where: tuple[int, int],
+    name: str,
+    begin: int,
+    cycles: int,
+    micro: float,
+    facts: Event | None = None,
 ) -> Event:
     event: Event = {
         "ph": "X",
-        "pid": 0,
-        "tid": track,
+        "pid": where[0],
+        "tid": where[1],
         "name": name,
         "ts": begin * micro,
         "dur": cycles * micro,
@@ -138,5 +172,5 @@ def _slice(
     return event
 
 
-def _named(what: str, track: int, name: str) -> Event:
-    return {"ph": "M", "pid": 0, "tid": track, "name": what, "args": {"name": name}}
+def _named(what: str, ipu: int, track: int, name: str) -> Event:
+    return {"ph": "M", "pid": ipu, "tid": track, "name": what, "args": {"name": name}}

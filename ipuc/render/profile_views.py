@@ -17,6 +17,7 @@ from ipuc.render.chart import BACKGROUND, SERIES, Axis, Colour, Frame, Pixels, c
 PHASES: dict[str, Colour] = {
     "compute": (232, 160, 60),
     "exchange": (70, 150, 220),
+    "global exchange": (120, 210, 140),
     "sync": (90, 84, 96),
 }
 _WAITING: Colour = (30, 29, 34)
@@ -85,13 +86,15 @@ def timeline_view(found: Profile, width: int = 1600) -> Image.Image:
     """What every tile does at every cycle: compute, exchange, wait at a barrier, or idle."""
     target = found.program.target
     total = found.cycles["total"]
+    # Between IPUs nothing is exchanged where there is one.
+    shown = {name: PHASES[name] for name in PHASES if name != "global exchange" or target.ipus > 1}
     frame = Frame(
         width,
         "Timeline",
         _about(found, f"{total:,} cycles"),
         Axis("thousand cycles", 0, max(total, 1) / 1000),
         Axis("tile", 0, target.all_tiles),
-        [*PHASES.items(), ("idle", _WAITING)],
+        [*shown.items(), ("idle", _WAITING)],
     )
     across, down = frame.plot_size
     kinds, lengths, busy = [], [], []
