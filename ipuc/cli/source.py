@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -18,7 +18,6 @@ from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
 from ipuc.pipeline import compile_model
 from ipuc.planner.choices import Choices, parse_memory
-from ipuc.planner.context import Granularity
 from ipuc.planner.plan_file import read_plan
 from ipuc.planner.precision import parse_precision
 from ipuc.program.program import Program
@@ -117,22 +116,30 @@ def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Pr
 
     What it raises: see `ipuc.pipeline.compile_model`.
     """
-    program = compile_model(
-        model,
-        target=parse_target(options.target),
-        granularity=cast("Granularity", options.granularity),
-        precision=options.precision,
-        arithmetic=Arithmetic(options.stochastic_rounding, options.saturate),
-        choices=_choices(options),
-        shapes=_shapes(options),
-        batch=options.batch,
-        constants=constants_of(options),
-        max_bytes=options.max_bytes,
-        progress=progress,
-    )
+    program = compile_model(model, **compile_arguments(options), progress=progress)
     note_cost(program, progress)
     progress.close()
     return program
+
+
+def compile_arguments(options: CompileOptions) -> dict[str, Any]:
+    """What `compile_model` takes, beside the model, for what the user asked for.
+
+    Raises:
+        OptionError: an option is written wrongly, or does not fit another.
+        IpucError: a file that an option names cannot be read.
+    """
+    return {
+        "target": parse_target(options.target),
+        "granularity": options.granularity,
+        "precision": options.precision,
+        "arithmetic": Arithmetic(options.stochastic_rounding, options.saturate),
+        "choices": _choices(options),
+        "shapes": _shapes(options),
+        "batch": options.batch,
+        "constants": constants_of(options),
+        "max_bytes": options.max_bytes,
+    }
 
 
 def _choices(options: CompileOptions) -> Choices:
