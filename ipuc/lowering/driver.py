@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ def lower(
     precision: Precision | None = None,
     saturate: bool = False,
     choices: Choices | None = None,
+    firsts: Sequence[int] = (),
+    plans: dict[Any, Any] | None = None,
 ) -> Program:
     """Make the tile program of a graph.
 
@@ -61,6 +63,8 @@ def lower(
         precision: number formats of the layers; float32 by default.
         saturate: constants too large for a half become the largest one, not infinity.
         choices: memory that each layer may use, and pinned plans.
+        firsts: the first layer of every IPU but the first; see `ipuc.lowering.shard`.
+        plans: what another lowering of the graph for such tiles has planned; gets what is new.
 
     Raises:
         UnsupportedOp: nodes that cannot be compiled, all of them.
@@ -81,7 +85,8 @@ def lower(
     formats.check(node.name for node in graph.nodes)
     decided = choices or Choices()
     decided.check(node.name for node in graph.nodes)
-    ctx = Context(builder, graph, granularity, formats, saturate, choices=decided)
+    known_plans = {} if plans is None else plans
+    ctx = Context(builder, graph, granularity, formats, saturate, known_plans, choices=decided)
     known = operators()
     for name in graph.inputs:
         kind = graph.types[name]
@@ -89,6 +94,7 @@ def lower(
         builder.values[name] = builder.input(name, kind.dtype, kind.shape, carried)
     for done, node in enumerate(graph.nodes):
         builder.layer, ctx.plan = node.name, {}
+        builder.ipu += done in firsts
         first = len(builder.variables)
         known[node.domain, node.op].lower(ctx, node)
         decided.check_obeyed(node.name, ctx.plan)

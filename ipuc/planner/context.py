@@ -45,7 +45,7 @@ class Context:
     plans: dict[Any, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     choices: Choices = field(default_factory=Choices)
-    _scalars: dict[tuple[float, str], Tensor] = field(default_factory=dict)
+    _scalars: dict[tuple[float, str, int], Tensor] = field(default_factory=dict)
     _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     @property
@@ -147,8 +147,8 @@ class Context:
         self.builder.values[value] = tensor
 
     def scalar(self, value: float, dtype: str, shape: Shape = ()) -> Tensor:
-        """A constant, stored once per program, repeated to a shape."""
-        key = (value, dtype)
+        """A constant, stored once per IPU that uses it, repeated to a shape."""
+        key = (value, dtype, self.builder.ipu)
         if key not in self._scalars:
             array = fitted(np.full((1,), value), dtype, saturate=self.saturate)
             self._scalars[key] = self.builder.constant(f"constant {value:g}", array)

@@ -1,0 +1,235 @@
+"""Which layers run on which IPU: contiguous parts of the program, one for each.
+
+Layers run one after another, whatever IPU they are on: several IPUs have more memory than one,
+and their layers are no faster. (Poplar's pipelining, in which all IPUs work at once on different
+batches, is not modelled.)
+
+The model is lowered for one IPU first, whether or not it fits. What its layers take there decides:
+
+- `memory`: the fullest tile of the fullest IPU needs as little as possible;
+- `cycles`: the IPU with most cycles has as few as possible. Of all cuts that come within 5 % of
+  that, the one is taken that sends the fewest bytes over links;
+- `auto`: as `cycles`, among the cuts with which every IPU is expected to fit; as `memory` if there
+  is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import OptionError, nearest
+from ipuc.graph.ir import Graph
+from ipuc.profile.record import Profile
+from ipuc.types import Ints
+
+#: What `--shard` takes beside the names of layers.
+RULES = ("auto", "cycles", "memory")
+#: How much worse than the best the worst IPU may be, to save bytes on links.
+SLACK = 0.05
+#: Memory categories of which every IPU has its own, whatever layers it runs.
+_FIXED = ("Stack", "Control Code", "Host Exchange Code", "Host Exchange Packet Headers")
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCosts:
+    """What each layer takes when all run on one IPU.
+
+    Attributes:
+        cycles: of every layer, exchange and barriers included: int64[layers].
+        always: bytes that are always live: int64[layers, tiles].
+        changing: most bytes that are not always live while the layer runs: int64[layers, tiles].
+        fixed: bytes that every IPU takes: int64[tiles].
+        crossing: bytes of values that a cut before the layer parts from readers: int64[layers].
+        limit: bytes that a tile has.
+    """
+
+    cycles: Ints
+    always: Ints
+    changing: Ints
+    fixed: Ints
+    crossing: Ints
+    limit: int
+
+
+def check_rule(rule: str, graph: Graph, ipus: int) -> tuple[int, ...] | None:
+    """Read what `--shard` says.
+
+    Returns:
+        The first layer of every IPU but the first, if they are named; None for a rule.
+
+    Raises:
+        OptionError: there are fewer layers than IPUs; or a named layer does not exist, stands
+            before an earlier one, or there are too few or too many of them.
+    """
+    count = len(graph.nodes)
+    if count < ipus:
+        raise OptionError(
+            f"the model has {count} layers, too few for {ipus} IPUs",
+            where="--ipus",
+            fix=f"use at most {max(count, 1)}",
+        )
+    if rule in RULES:
+        return None
+    known: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in (node.name, *node.origins):
+            known.setdefault(name, index)
+    names = [rule] if rule in known else [name.strip() for name in rule.split(",")]
+    for name in names:
+        if name not in known:
+            raise OptionError(
+                f'there is no layer "{name}"',
+                where="--shard",
+                fix=f"{nearest(name, [*RULES, *known])}; ipuc profile lists the layers",
+            )
+    if len(names) != ipus - 1:
+        raise OptionError(
+            f"{len(names)} layers begin an IPU, but {ipus} IPUs need {ipus - 1}",
+            where="--shard",
+            fix="name the first layer of every IPU but the first",
+        )
+    firsts = [known[name] for name in names]
+    for before, first, name in zip([0, *firsts], firsts, names, strict=False):
+        if first <= before:
+            raise OptionError(
+                f'"{name}" is no later layer than the one before it',
+                where="--shard",
+                fix="name layers in the order in which they run, without the very first",
+            )
+    return tuple(firsts)
+
+
+def cut(costs: LayerCosts, ipus: int, rule: str) -> tuple[int, ...]:
+    """Share layers out by a rule.
+
+    Args:
+        costs: of at least `ipus` layers.
+        ipus: number of parts.
+        rule: one of `RULES`.
+
+    Returns:
+        The first layer of every IPU but the first.
+    """
+    memory, cycles = segment_bytes(costs), _segment_cycles(costs)
+    anything = np.isfinite(memory)
+    worst = _least_worst(memory, anything, ipus)
+    if rule == "memory" or (rule == "auto" and worst > costs.limit):
+        return _fewest_bytes(costs.crossing, anything & (memory <= worst), ipus)
+    allowed = anything if rule == "cycles" else anything & (memory <= costs.limit)
+    most = (1 + SLACK) * _least_worst(cycles, allowed, ipus)
+    return _fewest_bytes(costs.crossing, allowed & (cycles <= most), ipus)
+
+
+def segment_bytes(costs: LayerCosts) -> Floats:
+    """Bytes on the fullest tile of an IPU that runs layers i to j - 1: [layers + 1, layers + 1].
+
+    Infinite where that is no layer at all.
+    """
+    count = len(costs.cycles)
+    need = np.full((count + 1, count + 1), np.inf)
+    for first in range(count):
+        always = np.cumsum(costs.always[first:], axis=0)
+        changing = np.maximum.accumulate(costs.changing[first:], axis=0)
+        need[first, first + 1 :] = (costs.fixed + always + changing).max(axis=1)
+    return need
+
+
+def _segment_cycles(costs: LayerCosts) -> Floats:
+    ends = np.concatenate([[0.0], np.cumsum(costs.cycles)])
+    cycles: Floats = ends[None, :] - ends[:, None]
+    return cycles
+
+
+def _least_worst(cost: Floats, allowed: Flags, ipus: int) -> float:
+    """The least that the costliest of `ipus` parts can have."""
+    usable = np.where(allowed, cost, np.inf)
+    worst = usable[0]
+    for _ in range(ipus - 1):
+        worst = np.maximum(worst[:, None], usable).min(axis=0)
+    return float(worst[-1])
+
+
+def _fewest_bytes(crossing: Ints, allowed: Flags, ipus: int) -> tuple[int, ...]:
+    """Of all ways to make `ipus` allowed parts, the one with the fewest bytes at its cuts."""
+    price = np.where(allowed, np.append(crossing, 0).astype(float)[:, None], np.inf)
+    total = np.where(allowed[0], 0.0, np.inf)
+    came_from = []
+    for _ in range(ipus - 1):
+        sums = total[:, None] + price
+        came_from.append(sums.argmin(axis=0))
+        total = sums.min(axis=0)
+    firsts = [len(crossing)]
+    for best in reversed(came_from):
+        firsts.append(int(best[firsts[-1]]))
+    return tuple(reversed(firsts[1:]))
+
+
+def measure(graph: Graph, found: Profile) -> LayerCosts:
+    """Find what the layers of a graph take on one IPU.
+
+    Args:
+        graph: what was lowered.
+        found: profile of its program for one IPU.
+    """
+    layers = {node.name: index for index, node in enumerate(graph.nodes)}
+    memory, tiles = found.memory, found.program.target.all_tiles
+    cycles = np.zeros(len(layers), np.int64)
+    for step in found.steps:
+        if step.layer in layers:
+            cycles[layers[step.layer]] += step.cycles * step.times
+    changing = np.zeros((len(layers), tiles), np.int64)
+    for row, program_step in enumerate(memory.lives.steps):
+        if program_step.layer in layers:
+            most = changing[layers[program_step.layer]]
+            np.maximum(most, memory.not_always[row], out=most)
+    always = np.zeros((len(layers), tiles), np.int64)
+    for variable in found.program.variables:
+        if memory.lives.always[variable.id] and variable.origin in layers:
+            always[layers[variable.origin]] += memory.held[variable.id]
+    fixed = np.zeros(tiles, np.int64)
+    fixed += sum(memory.always.get(name, fixed) for name in _FIXED)
+    rest = np.maximum(memory.always_bytes - fixed - always.sum(axis=0), 0)
+    always += _by_fields(found, layers, rest)
+    limit = found.program.target.tile_memory_bytes
+    return LayerCosts(cycles, always, changing, fixed, _crossing(graph, found), limit)
+
+
+def _by_fields(found: Profile, layers: dict[str, int], rest: Ints) -> Ints:
+    """Share vertex state, pointers and code of each tile out by the fields of its vertices."""
+    fields = np.zeros((len(layers), len(rest)))
+    for family in found.program.families():
+        if family.layer in layers:
+            count = np.bincount(family.tile.dense().reshape(-1), minlength=len(rest))
+            fields[layers[family.layer]] += count * (1 + family.edges() / family.count)
+    share = fields / np.maximum(fields.sum(axis=0), 1)
+    shared: Ints = np.ceil(share * rest).astype(np.int64)
+    return shared
+
+
+def _crossing(graph: Graph, found: Profile) -> Ints:
+    """Bytes of the values that are made before each layer and read by it or a later one."""
+    made: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in filter(None, node.inputs):
+            made.setdefault(name, index)  # an input or a constant lies where it is first read
+            last[name] = index
+        made |= dict.fromkeys(filter(None, node.outputs), index)
+    total = np.zeros(len(graph.nodes), np.int64)
+    for name, index in last.items():
+        if name in found.program.values:
+            tensor = found.program.values[name]
+            total[made[name] + 1 : index + 1] += tensor.size * np.dtype(tensor.dtype).itemsize
+    return total
+
+
+def first_layers(graph: Graph, firsts: Sequence[int]) -> list[str]:
+    """Names of the layers at which IPUs begin, the first IPU's included."""
+    return [graph.nodes[index].name for index in (0, *firsts)]
