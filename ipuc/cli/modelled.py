@@ -13,8 +13,9 @@ from ipuc.program.program import Program
 #: The key of a program's metadata under which its modelled cost stands.
 KEY = "modelled"
 
-_REMEDIES = (
-    "a target with more memory or tiles (--target), a smaller --batch, or --granularity tile; "
+#: How to go on with a program that does not fit.
+_FIX = (
+    "compile it anew with less: `ipuc compile` tries what may help and says what that costs; "
     "ipuc run --allow-oom runs it all the same"
 )
 
@@ -53,7 +54,7 @@ def memory_line(memory: dict[str, Any]) -> str:
     )
 
 
-def too_large(memory: dict[str, Any]) -> OutOfTileMemory:
+def too_large(memory: dict[str, Any], fix: str = _FIX) -> OutOfTileMemory:
     """The error that says which tile, tensors, layer and step do not fit."""
     held = ", ".join(
         f"{item['name']} of {item['layer'] or 'no layer'} ({item['bytes']:,} bytes)"
@@ -71,7 +72,7 @@ def too_large(memory: dict[str, Any]) -> OutOfTileMemory:
         f"the program does not fit: {need:,} bytes are needed on a tile that has {limit:,}; "
         f"{memory['tiles_over']:,} tiles are too small",
         where=where,
-        fix=_REMEDIES,
+        fix=fix,
     )
 
 

@@ -1,0 +1,83 @@
+"""What `ipuc compile` lists for a program that does not fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_models import Run, only, save_model
+from onnx import helper
+
+from ipuc.cli import remedies_text
+from ipuc.remedies import Price
+
+#: Enough for the products below in halves, not in float32.
+TARGET = ("--target", "tiny,tile_memory_bytes=11000")
+
+
+@pytest.fixture
+def net(folder: Path) -> Path:
+    """A product of 64 x 64 for any number of rows."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")]
+    return save_model(
+        folder / "net.onnx", nodes, {"x": ["batch", 64]}, {"y": ["batch", 64]}, {"w": weight}
+    )
+
+
+def test_the_flags_of_the_table_do_what_it_says(ipuc: Run, net: Path, folder: Path) -> None:
+    words = ("compile", net, *TARGET, "--batch", "8")
+    done = ipuc(*words)
+    assert done.code == 3
+    only(folder, "net.ipu", "net.onnx")
+    assert done.err.index("does not fit") < done.err.index("trying remedies")
+    rows = re.findall(
+        r"^  (--\S+ \S+) +(yes|no) +([\d,]+) +11,000 +([\d,]+)", done.out, re.MULTILINE
+    )
+    assert {flag.split()[0] for flag, *_ in rows} == {
+        "--available-memory",
+        "--precision",
+        "--batch",
+    }
+    assert rows[0][1] == "yes"
+    assert [fits for _, fits, *_ in rows] == sorted((fits for _, fits, *_ in rows), reverse=True)
+    for flag, fits, need, cycles in rows:
+        option, value = flag.split()
+        batch = value if option == "--batch" else "8"
+        rest = () if option == "--batch" else (option, value)
+        again = ipuc("compile", net, *TARGET, "--batch", batch, *rest, "--json", "--no-remedies")
+        found = again.json()
+        assert again.code == (0 if fits == "yes" else 3)
+        assert f"{found['memory']['max_tile_bytes']:,}" == need
+        assert f"{found['cycles']:,}" == cycles
+
+
+def test_json_has_the_remedies_too(ipuc: Run, net: Path) -> None:
+    done = ipuc("compile", net, *TARGET, "--batch", "8", "--json")
+    assert done.code == 3
+    found = done.json()
+    assert {"--precision mixed", "--batch 4"} <= {one["flag"] for one in found["remedies"]}
+    assert any(one["fits"] for one in found["remedies"])
+    for words in (("--no-remedies",), ("--precision", "mixed")):
+        done = ipuc("compile", net, *TARGET, "--batch", "8", "--json", *words)
+        assert done.json()["remedies"] is None
+
+
+def test_none_are_tried_if_they_are_not_wanted(ipuc: Run, net: Path) -> None:
+    done = ipuc("compile", net, *TARGET, "--batch", "8", "--no-remedies")
+    assert done.code == 3
+    assert "trying" not in done.err
+    assert "remedies, each" not in done.out
+    assert "--no-remedies" in done.err
+
+
+def test_what_was_not_tried_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    late = Price("--precision mixed", why_not="not tried: the time was over")
+    tight = Price("--batch 2", False, 900, 800, 1000, 1.25, 0)
+    remedies_text.print_remedies([late, tight], 800)
+    out = capsys.readouterr().out
+    assert "--precision mixed: not tried: the time was over" in out
+    assert "1.25" in out
+    assert "none of them is enough" in out
