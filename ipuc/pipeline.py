@@ -5,6 +5,7 @@ The command line, the ONNX backend and the checker are three ways to call these.
 
 from __future__ import annotations
 
+import functools
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,13 +27,15 @@ from ipuc.importer.digest import Model, digest
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
 from ipuc.importer.load import load
 from ipuc.lowering.driver import lower
+from ipuc.lowering.shard import check_rule, cut, measure, names_of
 from ipuc.ops.define import operators
 from ipuc.passes.pipelines import prepare_inference
 from ipuc.planner.choices import Choices
 from ipuc.planner.context import Granularity
 from ipuc.planner.precision import Precision, parse_precision
+from ipuc.profile.record import profile
 from ipuc.program.program import Program
-from ipuc.target import Target
+from ipuc.target import Target, several
 from ipuc.types import Shape, TensorType
 from ipuc.version import __version__
 
@@ -63,6 +66,8 @@ def compile_model(
     precision: Precision | str = "float32",
     arithmetic: Arithmetic | None = None,
     choices: Choices | None = None,
+    ipus: int = 1,
+    shard: str = "auto",
     shapes: Mapping[str, Shape] | None = None,
     batch: int | None = None,
     constants: Mapping[str, Array] | None = None,
@@ -78,6 +83,9 @@ def compile_model(
         precision: number formats of the layers, as `--precision` takes them.
         arithmetic: how halves are made when the program runs; see `Arithmetic`.
         choices: memory that layers may use, and pinned plans; see `Choices`.
+        ipus: how many of the target to use, one after another; 1 to 16.
+        shard: how layers are shared out over them, as `--shard` takes it; see
+            `ipuc.lowering.shard`.
         shapes: shapes for inputs with symbolic dimensions.
         batch: number for the symbolic leading dimension.
         constants: values for inputs that decide shapes; they stop being inputs.
@@ -119,16 +127,23 @@ def compile_model(
     with _stage("passes", seconds, tell):
         graph, _ = prepare_inference(graph)
     check_decided(graph)
+    machine = several(target, ipus)
+    lower_for = functools.partial(
+        lower,
+        graph,
+        granularity=granularity,
+        progress=lambda done, of: tell("lower", done, of),
+        precision=formats,
+        saturate=control.saturate,
+        choices=decided,
+        plans={},
+    )
+    firsts: tuple[int, ...] = ()
+    if ipus > 1:
+        with _stage("shard", seconds, tell):
+            firsts = _first_layers(graph, machine, shard, lower_for)
     with _stage("lower", seconds, tell):
-        program = lower(
-            graph,
-            target,
-            granularity,
-            lambda done, of: tell("lower", done, of),
-            precision=formats,
-            saturate=control.saturate,
-            choices=decided,
-        )
+        program = lower_for(target=machine, firsts=firsts)
     path = Path(source) if isinstance(source, str | Path) else None
     program.graph_text = to_json(graph)
     program.metadata |= {
@@ -138,6 +153,7 @@ def compile_model(
         "sha256": sha256,
         "ipuc": __version__,
         "target": target.name,
+        "first_layers": names_of(graph, firsts),
         "granularity": granularity,
         "precision": str(formats),
         "available_memory": str(decided),
@@ -153,6 +169,17 @@ def compile_model(
         "model_metadata": dict(graph.metadata),
     }
     return program
+
+
+def _first_layers(
+    graph: Graph, machine: Target, shard: str, lower_for: Callable[..., Program]
+) -> tuple[int, ...]:
+    """The first layer of every IPU but the first."""
+    named = check_rule(shard, graph, machine.ipus)
+    if named is not None:
+        return named
+    alone = lower_for(target=several(machine, 1))
+    return cut(measure(graph, profile(alone)), machine.ipus, shard)
 
 
 def _silent(stage: str, done: int, of: int) -> None:

@@ -230,6 +230,6 @@ def _crossing(graph: Graph, found: Profile) -> Ints:
     return total
 
 
-def first_layers(graph: Graph, firsts: Sequence[int]) -> list[str]:
-    """Names of the layers at which IPUs begin, the first IPU's included."""
-    return [graph.nodes[index].name for index in (0, *firsts)]
+def names_of(graph: Graph, firsts: Sequence[int]) -> list[str]:
+    """Names of the layers at which IPUs but the first begin."""
+    return [graph.nodes[index].name for index in firsts]
