@@ -15,6 +15,7 @@ import click
 from ipuc.cli.guard import State
 from ipuc.errors import OptionError
 from ipuc.importer.limits import DEFAULT_MAX_BYTES, readable
+from ipuc.target import MAX_IPUS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,6 +30,7 @@ _DIGITS = 18
 DEFAULT_TARGET = "gc200"
 DEFAULT_GRANULARITY = "tile"
 DEFAULT_PRECISION = "float32"
+DEFAULT_SHARD = "auto"
 DEFAULT_MEMORY = "0.6"
 
 
@@ -65,6 +67,8 @@ class CompileOptions:
         saturate: values too large for a half become the largest one, not infinity.
         available_memory: share of a tile's memory that layers may use while they run.
         plan: a file of plans to pin.
+        ipus: IPUs to use.
+        shard: how layers are shared out over them.
         given: the flags that were used and only a compile can obey.
     """
 
@@ -79,6 +83,8 @@ class CompileOptions:
     saturate: bool = False
     available_memory: str = DEFAULT_MEMORY
     plan: Path | None = None
+    ipus: int = 1
+    shard: str = DEFAULT_SHARD
     given: tuple[str, ...] = field(default=())
 
 
@@ -99,6 +105,8 @@ def compile_options(function: Function) -> Function:
         saturate: bool,
         available_memory: str | None,
         plan: Path | None,
+        ipus: int | None,
+        shard: str | None,
         **rest: Any,
     ) -> Any:
         used = {
@@ -110,6 +118,8 @@ def compile_options(function: Function) -> Function:
             "--precision": precision,
             "--available-memory": available_memory,
             "--plan": plan,
+            "--ipus": ipus,
+            "--shard": shard,
         }
         options = CompileOptions(
             target or DEFAULT_TARGET,
@@ -123,6 +133,8 @@ def compile_options(function: Function) -> Function:
             saturate,
             DEFAULT_MEMORY if available_memory is None else available_memory,
             plan,
+            ipus or 1,
+            DEFAULT_SHARD if shard is None else shard,
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
         return function(*args, options=options, **rest)
@@ -191,6 +203,20 @@ def compile_options(function: Function) -> Function:
                 type=click.Path(path_type=Path),
                 metavar="FILE",
                 help="Give layers the plans that --save-plan wrote; others are planned.",
+            ),
+            click.option(
+                "--ipus",
+                type=click.IntRange(1, MAX_IPUS),
+                metavar="N",
+                help="IPUs to use: each runs some of the layers, one IPU after another.  "
+                "[default: 1]",
+            ),
+            click.option(
+                "--shard",
+                metavar="auto|cycles|memory|LAYER,...",
+                help="How layers are shared out over IPUs: so that cycles are even, or the memory "
+                "needed; auto: cycles, if every IPU fits; or the first layers of the second IPU "
+                f"and of each further one.  [default: {DEFAULT_SHARD}]",
             ),
             max_bytes_option,
         )

@@ -135,11 +135,21 @@ def compile_arguments(options: CompileOptions) -> dict[str, Any]:
         "precision": options.precision,
         "arithmetic": Arithmetic(options.stochastic_rounding, options.saturate),
         "choices": _choices(options),
+        "ipus": options.ipus,
+        "shard": _shard(options),
         "shapes": _shapes(options),
         "batch": options.batch,
         "constants": constants_of(options),
         "max_bytes": options.max_bytes,
     }
+
+
+def _shard(options: CompileOptions) -> str:
+    if options.ipus == 1 and "--shard" in options.given:
+        raise OptionError(
+            "one IPU runs all layers", where="--shard", fix="say how many share them: --ipus N"
+        )
+    return options.shard
 
 
 def _choices(options: CompileOptions) -> Choices:
