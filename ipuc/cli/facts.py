@@ -31,7 +31,8 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
     return {
         "model": about.get("model"),
         "target": program.target.name,
-        "ipus": 1,
+        "ipus": program.target.ipus,
+        # Over all IPUs, as everything that is counted here.
         "tiles": program.target.all_tiles,
         "tiles_used": tiles_used(program),
         "precision": about.get("precision"),
@@ -48,6 +49,8 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "cycles": cost_of(program).get("cycles"),
         "seconds": cost_of(program).get("seconds"),
         "error": cost_of(program).get("error"),
+        "link_bytes": cost_of(program).get("link_bytes"),
+        "first_layers": about.get("first_layers"),
         "memory": {
             "max_tile_bytes": memory.get("max_tile_bytes"),
             "total_bytes": memory.get("total_bytes"),
@@ -100,6 +103,8 @@ def print_facts(facts: dict[str, Any]) -> None:
         f"  target {facts['target']}, {facts['tiles_used']:,} of {facts['tiles']:,} tiles used; "
         f"granularity {facts['granularity']}, {facts['precision']}"
     )
+    if facts["ipus"] > 1:
+        _print_ipus(facts)
     names = ("vertices", "edges", "messages", "variables", "compute_sets")
     graph = facts["graph"]
     rows = [
@@ -113,6 +118,17 @@ def print_facts(facts: dict[str, Any]) -> None:
         _print_graph(graph)
     if isinstance(facts["cycles"], int):
         _print_cost(facts)
+
+
+def _print_ipus(facts: dict[str, Any]) -> None:
+    """Say where layers change the IPU; the notes in the file may be of a stranger's making."""
+    firsts, moved = facts["first_layers"], facts["link_bytes"]
+    text = f"  {facts['ipus']} IPUs, one after another"
+    if isinstance(firsts, list) and firsts:
+        text += f": the next one begins at {', '.join(str(name) for name in firsts)}"
+    if isinstance(moved, int):
+        text += f"; {readable(moved)} over IPU-Links"
+    say(text)
 
 
 def _print_graph(graph: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from ipuc.cli.output import Progress, warn
 from ipuc.errors import OutOfTileMemory
 from ipuc.importer.limits import readable
+from ipuc.profile.ipus import links
 from ipuc.profile.record import profile
 from ipuc.program.program import Program
 
@@ -27,6 +28,7 @@ def note_cost(program: Program, progress: Progress) -> None:
         "cycles": found.cycles["total"],
         "seconds": found.seconds,
         "error": found.error,
+        "link_bytes": int(links(found).sum()),
         "memory": found.memory_summary(),
     }
 

@@ -44,6 +44,7 @@ Examples:
       codelet      vertex types
       tile         the tiles of the chip
       step         program steps, with the memory that is in use
+      ipu          the IPUs, with what comes and goes over the links between them
 --compare takes a program, a model, or what `ipuc profile --json` wrote earlier. With --fail-over
 the exit code is 1 if PROGRAM needs more than that over the other one.
 """

@@ -29,6 +29,10 @@ _SHOWN: dict[str, tuple[str, ...]] = {
         *("step", "name", "kind", "not_always_live_bytes", "message_bytes", "max_tile_bytes"),
         "fullest_tile",
     ),
+    "ipu": (
+        *("ipu", "layers", "supersteps", "vertices", "cycles", "share", "bytes_in", "bytes_out"),
+        *("max_tile_bytes", "total_bytes"),
+    ),
 }
 _PERCENT = ("share", "peak_share", "busy")
 _WORDS = ("name", "op", "kind", "bound")
@@ -65,6 +69,10 @@ def print_summary(found: dict[str, Any], path: str) -> None:
         f"{'one IPU' if several else 'all matrix units'}",
     )
     _line("Exchange", f"{readable(found['bytes_exchanged'])} received by all tiles together")
+    if found["ipus"] > 1:
+        ways = ", ".join(f"{t['from']} to {t['to']} {readable(t['bytes'])}" for t in found["links"])
+        over = f"{readable(found['link_bytes'])} over IPU-Links"
+        _line("", f"{over}: {ways}" if ways else over)
     _line("Memory", memory_line(found["memory"]))
     _line("", f"error of the bytes in all: {error['memory_text']}")
 

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from ipuc.profile.accuracy import error_of
-from ipuc.profile.cycles import Superstep, busy_cycles, step_costs, supersteps
+from ipuc.profile.cycles import (
+    Superstep,
+    busy_cycles,
+    global_busy_cycles,
+    step_costs,
+    supersteps,
+)
 from ipuc.profile.memory import Memory, memory
 from ipuc.program.program import Program
 from ipuc.target import Target
@@ -102,7 +108,8 @@ class Profile:
         target = self.program.target
         compute = sum(float(step.compute.mean()) * step.times for step in self.steps)
         exchange = sum(
-            float(busy_cycles(target, traffic).mean()) * step.times
+            float((busy_cycles(target, traffic) + global_busy_cycles(target, traffic)).mean())
+            * step.times
             for step in self.steps
             for traffic in (step.before, step.after)
         )

@@ -1,4 +1,4 @@
-"""Tables of a profile: by layer, compute set, codelet, tile and program step.
+"""Tables of a profile: by layer, compute set, codelet, tile, program step and IPU.
 
 A table is a list of rows; a row is a dict of JSON values with the same keys in every row.
 """
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ipuc.profile.cycles import Superstep
+from ipuc.profile.ipus import by_ipu, links, transfers
 from ipuc.profile.memory import code_bytes
 from ipuc.profile.record import Profile, balance, peak_flops
 from ipuc.program.program import Layer
+from ipuc.types import Ints
 
 Row = dict[str, Any]
 
@@ -48,7 +50,7 @@ def _layer(
     work = sum(
         (s.compute * s.times for s in steps), np.zeros(found.program.target.all_tiles, np.int64)
     )
-    mean = float(work.mean())
+    mean = float(_own(found, work).mean())
     peak = peak_flops(found.program) * cycles / found.program.target.clock_hz
     parts = {"compute": compute, "exchange": exchange, "sync": sync}
     return {
@@ -64,8 +66,17 @@ def _layer(
         "tiles": int((work > 0).sum()),
         "balance": compute / mean if mean else None,
         "bytes_exchanged": _exchanged(steps),
+        "link_bytes": sum(int(s.links.sum()) * s.times for s in steps),
+        "ipu": steps[0].ipu if steps else None,
         "peak_tile_bytes": peak_bytes,
     }
+
+
+def _own(found: Profile, compute: Ints) -> Ints:
+    """Of cycles by tile, those of the IPUs that compute at all; of the first if none does."""
+    by_ipu = compute.reshape(found.program.target.ipus, -1)
+    busy = by_ipu[by_ipu.any(axis=1)]
+    return busy if len(busy) else by_ipu[:1]
 
 
 def _exchanged(steps: list[Superstep]) -> int:
@@ -97,8 +108,10 @@ def by_compute_set(found: Profile) -> list[Row]:
             "flops": step.flops * step.times,
             "vertices": sum(step.vertices.values()),
             "tiles": int((step.compute > 0).sum()),
-            "balance": balance(step.compute),
+            "balance": balance(_own(found, step.compute)),
             "bytes_exchanged": _exchanged([step]),
+            "link_bytes": int(step.links.sum()) * step.times,
+            "ipu": step.ipu,
         }
         for step in found.steps
     ]
@@ -198,6 +211,7 @@ TABLES: dict[str, Callable[[Profile], list[Row]]] = {
     "codelet": by_codelet,
     "tile": by_tile,
     "step": by_step,
+    "ipu": by_ipu,
 }
 
 
@@ -205,6 +219,9 @@ def to_json(found: Profile) -> dict[str, Any]:
     """Everything, as JSON values by stable names."""
     return {
         **found.summary(),
+        "link_bytes": int(links(found).sum()),
+        "links": transfers(found),
+        "by_ipu": by_ipu(found),
         "memory": found.memory_summary(),
         "layers": by_layer(found),
         "compute_sets": by_compute_set(found),

@@ -22,6 +22,7 @@ TABLES = {
     "codelet": "vertex_types",
     "tile": "tiles",
     "step": "steps",
+    "ipu": "by_ipu",
 }
 
 
