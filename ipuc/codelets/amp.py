@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ipuc.codelets.define import Array, Number, ceil_div
+from ipuc.codelets.define import Array, Number
 from ipuc.codelets.threads import multiply
-from ipuc.target import Target
 
 
 def shared_axes(operand: Array, axes: int) -> list[bool]:
@@ -153,89 +152,6 @@ def row_time(rows: Number, width: Number, workers: int, cost: Any) -> tuple[Any,
     time = time + np.where(pieces > 1, cost(tail), 0)
     time = time + np.maximum(pieces - 2, 0) * cost(wide)
     return time.max(axis=0), time.min(axis=0)
-
-
-def matrix_units(target: Target, itemsize: int, *, half_sums: bool) -> int:
-    """Output channels that the matrix unit makes at once.
-
-    Args:
-        target: the machine.
-        itemsize: bytes of an element of the operands.
-        half_sums: partial sums are halves.
-    """
-    if itemsize >= 4:
-        return target.conv_units_float32
-    return target.conv_units_float16 if half_sums else target.conv_units_mixed
-
-
-def horizontal_mac_cycles(
-    workers: int, rows: Number, width: Number, depth: Number, itemsize: int
-) -> Any:
-    """Tile cycles of dot products of `depth` elements for rows x width outputs.
-
-    One out channel and one in-channel group, whose depth is filled up to whole vectors. Halves
-    have a vertex of their own for kernels of one element; floats use the general one, which has
-    its outputs zeroed first.
-
-    Source: PopLibs poplin PerformanceEstimation.hpp, HorizontalMac and the zeroing of nx1.
-    """
-    if itemsize < 4:
-        dot = 6 + ceil_div(depth, 4)
-        slow, _ = row_time(rows, width, workers, lambda n: 14 + n * (2 + dot))
-        return 65 - 10 + (9 + 15) * workers + 23 + 15 + 10 + workers * (16 + 1 + slow)
-    dot = 7 + ceil_div(depth, 2)
-    slow, _ = row_time(rows, width, workers, lambda n: 19 + n * (7 + dot))
-    zero = workers * (ceil_div(ceil_div(rows * width, workers), 2) + 5)
-    return 58 + 9 * workers + 23 + 15 + 10 + workers * (16 + 16 + slow) + zero
-
-
-def matrix_unit_cycles(
-    target: Target,
-    field: Number,
-    outs: Number,
-    depth: Number,
-    itemsize: int,
-    *,
-    half_sums: bool = False,
-) -> Any:
-    """Tile cycles of [field, depth] by [depth, outs] on the matrix unit.
-
-    The weights are loaded once for each group of channels; the field streams through them.
-
-    Source: PopLibs poplin PerformanceEstimation.hpp, ConvPartial1x1Out, one group.
-    """
-    workers = target.worker_contexts
-    wide = itemsize >= 4
-    units = matrix_units(target, itemsize, half_sums=half_sums)
-    narrow = half_sums and units < 16  # sums of halves, and no more units for them
-    in_groups, out_groups = ceil_div(depth, 8 if wide else 16), ceil_div(outs, units)
-    load = units * 32 // target.coefficient_load_bytes_per_cycle
-
-    def passing(first: Any, rest: int, saved: int, *, zeroing: bool) -> Any:
-        def cost(n: Any) -> Any:
-            n = np.asarray(n)
-            some = np.select([n == 0, n == 1, n == 2], first[:3], first[3] + rest * (n - 3))
-            more = 2 if narrow else 8 if units == 16 else 4
-            return some + np.where((n > 0) & zeroing & (wide or narrow), 2 + more * n, 0)
-
-        # a worker that has no output still looks at its empty work list
-        slow, quick = row_time(1, field, workers, cost)
-        quick = np.where(np.asarray(field) < workers, first[0], quick)
-        slow, quick = slow - saved, quick - saved
-        return np.maximum(workers * slow, workers * quick + 14)
-
-    if wide:
-        zeroing = passing([24, 47, 46, 46], 8, 0, zeroing=True)
-        adding = passing([24, 47, 46, 46], 8, 0, zeroing=False)
-    elif narrow:
-        zeroing = passing([24, 39, 40, 41], 4, 0, zeroing=True)
-        adding = passing([24, 39, 40, 41], 4, 0, zeroing=False)
-    else:
-        zeroing = passing([21, 32, 41, 37], 4, 7, zeroing=True)
-        adding = passing([22, 33, 42, 38], 4, 7, zeroing=False)
-    once = out_groups * (19 - 1 + 7 + load + zeroing)
-    each = 16 - 1 + out_groups * (19 + 6 + load + adding)
-    return 50 + workers * (7 + 3 * (in_groups - 1)) + 13 + (in_groups - 1) * each + 11 + once
 
 
 def as_cycles(value: Any) -> Any:

@@ -43,6 +43,10 @@ class ConvPartialHorizontalMac(ConvVertex):
         block = self.block(windows, in_group, self._out_group)
         return as_cycles(mac.horizontal(target, block, itemsize, partial, single=self.single))
 
+    def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
+        """One for each kernel element; they are all alike where the field is one row."""
+        return 1 if self.single else super().worklists(kernel, ins, itemsize)
+
     @property
     def _out_group(self) -> int:
         """Dot products made at once: two where results are halves."""

@@ -40,6 +40,11 @@ class ConvPartial1x1Out(ConvVertex):
         block = self.block(windows, in_group, out_group)
         return as_cycles(amp.one_by_one(target, block, itemsize, partial))
 
+    @property
+    def on_matrix_unit(self) -> bool:
+        """It does."""
+        return True
+
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """One vector per input group, per pair of groups, and per output group."""
         groups, outs, ins = windows["weights"][:3]

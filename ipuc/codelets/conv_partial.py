@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,6 +45,17 @@ class ConvPartial(ConvVertex):
         out_group = self.out_group or amp.conv_units(target, itemsize, partial)
         block = self.block(windows, in_group, out_group)
         return as_cycles(amp.nx1(target, block, itemsize, partial))
+
+    @property
+    def on_matrix_unit(self) -> bool:
+        """It does."""
+        return True
+
+    def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
+        """One for each kernel element, rows that are fused counting as one."""
+        in_group = self.in_group or int(fitting_group(ins, itemsize))
+        fused = amp.weights_per_unit(itemsize) // in_group
+        return int(ceil_div(kernel[0], fused) * math.prod(kernel[1:]))
 
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """One vector per input group, per pair of groups, and per output group."""

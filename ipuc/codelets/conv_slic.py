@@ -73,10 +73,20 @@ class ConvPartial1xNSLIC(ConvVertex):
         )
         return as_cycles(made)
 
+    def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
+        """One for each piece of the kernel."""
+        del ins, itemsize
+        return int(math.prod(kernel[:-1]) * ceil_div(kernel[-1], 4))
+
+    @property
+    def on_matrix_unit(self) -> bool:
+        """It does."""
+        return True
+
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """Inputs and outputs of each bundle, weights of each piece of its kernel, one buffer."""
-        groups, *_, row = windows["weights"]
-        pieces = math.prod(windows["weights"][3:-1]) * ceil_div(row, 4)
+        groups, _, ins, *kernel = windows["weights"]
+        pieces = self.worklists(tuple(kernel), ins, 2)
         return int(ceil_div(groups, self.bundle) * (2 + pieces)) + 1
 
     @classmethod

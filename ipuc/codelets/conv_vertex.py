@@ -282,6 +282,25 @@ class ConvVertex(Codelet):
             kernel=(*one, *kernel),
         )
 
+    def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
+        """Worklists of a worker: one for each kernel element, or for those done together.
+
+        Args:
+            kernel: kernel elements along each dimension; two dimensions or more.
+            ins: input channels of the block.
+            itemsize: bytes of an element of the operands.
+
+        Source: PopLibs poplin ConvVertices.cpp.
+        """
+        del ins, itemsize
+        return math.prod(kernel)
+
+    def row_pieces(self, windows: Mapping[str, Shape], workers: int, itemsize: int) -> int:
+        """Rows of outputs are cut into equal runs, so there are a few more pieces than rows."""
+        block = self.block(windows, 1, 1)
+        lists = self.worklists(block.kernel, windows["weights"][2], itemsize)
+        return int(lists * (block.rows + workers - 1))
+
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """Two for each multiply-add, zeros of the border included, those of a spread not."""
         batch, groups, outs, *field = windows["out"]

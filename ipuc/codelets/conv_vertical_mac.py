@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -44,6 +45,12 @@ class ConvPartialVerticalMac(ConvVertex):
         block = self.block(windows, 1, 1)
         block = replace(block, groups=ceil_div(block.groups, self.bundle))
         return as_cycles(mac.vertical(target, block, self.bundle, self.partial_bytes))
+
+    def row_pieces(self, windows: Mapping[str, Shape], workers: int, itemsize: int) -> int:
+        """An item for each output and kernel row."""
+        del workers, itemsize
+        block = self.block(windows, 1, 1)
+        return int(block.rows * block.width * math.prod(block.kernel[:-1]))
 
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """One vector of inputs, weights and outputs for each bundle, and the workers' sums."""

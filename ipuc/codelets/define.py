@@ -191,6 +191,22 @@ class Codelet(ABC):
         """Poplar's edges of one vertex: one per vector field, one per entry of a list field."""
         return sum(math.prod(windows[spec.name][: spec.list_axes]) for spec in self.fields)
 
+    def row_pieces(self, windows: Mapping[str, Shape], workers: int, itemsize: int) -> int:
+        """Entries of the worklists that tell each worker which outputs it makes; 0 without them.
+
+        Args:
+            windows: shape of each field's window.
+            workers: worker contexts of a tile.
+            itemsize: as `cycles` has it.
+        """
+        del windows, workers, itemsize
+        return 0
+
+    @property
+    def on_matrix_unit(self) -> bool:
+        """Whether the vertex uses the matrix unit, whose code is long and results aligned."""
+        return False
+
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """Floating point operations of one vertex (a multiply-add is two)."""
         del windows

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ipuc.codelets.define import Codelet
 from ipuc.profile.cycles import Superstep, step_costs
 from ipuc.profile.liveness import Liveness, liveness
 from ipuc.program.family import VertexFamily
@@ -184,7 +183,7 @@ def _variables(program: Program) -> tuple[Ints, Ints]:
     tiles = program.target.all_tiles
     align = np.full(len(program.variables), ALIGNMENT, np.int64)
     for family in program.families():
-        if uses_matrix_unit(family.codelet):
+        if family.codelet.on_matrix_unit:
             for spec in family.codelet.fields:
                 if spec.writes:
                     align[family.fields[spec.name].variable] = MATRIX_ALIGNMENT
@@ -251,17 +250,12 @@ def _vertices(program: Program) -> tuple[Ints, Ints, Ints, Ints]:
     return state, pointers, worklists, code
 
 
-def uses_matrix_unit(codelet: Codelet) -> bool:
-    """Whether a vertex runs on the matrix unit: convolutions, and products by that method."""
-    return codelet.name == "ConvPartialnx1" or codelet.parameters().get("method") == "amp"
-
-
 def code_bytes(program: Program) -> dict[str, int]:
     """Bytes of code of each codelet, on every tile that has such a vertex."""
     sizes: dict[str, int] = {}
     for family in program.families():
         codelet = family.codelet
-        size = MATRIX_CODELET_BYTES if uses_matrix_unit(codelet) else CODELET_BYTES
+        size = MATRIX_CODELET_BYTES if codelet.on_matrix_unit else CODELET_BYTES
         sizes[codelet.name] = max(size, sizes.get(codelet.name, 0))
     return sizes
 
@@ -270,19 +264,15 @@ def worklist_bytes(program: Program, family: VertexFamily) -> int:
     """Bytes of the lists that say which outputs each worker makes.
 
     The rows of outputs are cut into equal runs, one for each worker, so there are at most as many
-    pieces as rows and workers less one; a convolution has a list for each kernel position.
+    pieces as rows and workers less one; the codelet knows how many such lists it has.
     Source: PopLibs ConvUtilInternal.cpp, and its vertices' worklist fields.
     """
-    windows = family.windows()
-    if family.workers == "one" or family.codelet.name not in ("ConvPartialnx1", "Pooling"):
+    windows, codelet = family.windows(), family.codelet
+    workers = program.target.worker_contexts
+    if family.workers == "one":
         return 0
-    batch, *rest = windows["out"]
-    positions, field = 1, rest[1:]
-    if family.codelet.name == "ConvPartialnx1":
-        ins, rows, *columns = windows["weights"][2:]
-        # Kernel rows are taken together where there are fewer channels than the unit takes.
-        full = 8 if program.variables[family.fields["x"].variable].itemsize >= 4 else 16
-        fused = 1 if 2 * ins > full else 2 if 4 * ins > full else 4
-        positions, field = -(-rows // fused) * math.prod(columns), rest[2:]
-    pieces = batch * math.prod(field[:-1]) + program.target.worker_contexts - 1
-    return positions * pieces * ROW_PIECE_BYTES
+    if codelet.name == "Pooling":
+        batch, _, *field = windows["out"]
+        return (batch * math.prod(field[:-1]) + workers - 1) * ROW_PIECE_BYTES
+    sizes = {name: program.variables[a.variable].itemsize for name, a in family.fields.items()}
+    return codelet.row_pieces(windows, workers, codelet.itemsize(sizes)) * ROW_PIECE_BYTES

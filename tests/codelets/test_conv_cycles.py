@@ -19,9 +19,11 @@ from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.cycles.amp import Block
+from ipuc.codelets.matmul_partial import METHODS, MatMulPartial
+from ipuc.codelets.outer_product import OuterProduct
 from ipuc.errors import ProgramError
 from ipuc.planner.poplin.methods import Method, compute_cycles, methods
-from ipuc.planner.poplin.params import ConvParams, convolution
+from ipuc.planner.poplin.params import ConvParams, convolution, product
 from ipuc.target import CATALOGUE, Target
 
 KINDS: dict[str, type[ConvVertex]] = {
@@ -154,6 +156,8 @@ def test_edges() -> None:
     """One for each vector that PopLibs connects, counted by hand for 2 groups."""
     plain = ((1, 1), (1, 1), ((0, 0),) * 2)
     windows = {"x": (1, 2, 40, 5, 5), "weights": (2, 24, 40, 3, 3), "out": (1, 2, 24, 3, 3)}
+    row = {"x": (1, 2, 1, 7), "weights": (2, 6, 1, 1), "out": (1, 2, 6, 7)}
+    assert OuterProduct((1,), (1,), ((0, 0),), out_group=4).edges(row) == 2 * (2 + 2)
     # 3 groups of inputs, 3 of outputs: 3 + 9 + 3.
     assert ConvPartial(*plain, in_group=16, out_group=8).edges(windows) == 2 * 15
     assert ConvPartial1x1Out(*plain, in_group=16, out_group=8).edges(windows) == 2 * 15
@@ -190,3 +194,81 @@ def test_what_slic_cannot_do(change: dict[str, Any], said: str) -> None:
     assert ConvPartial1xNSLIC(**plain)
     with pytest.raises(ProgramError, match=said):
         ConvPartial1xNSLIC(**plain | change)
+
+
+@pytest.mark.parametrize("target", [CATALOGUE["gc2"], CATALOGUE["gc200"]], ids=lambda t: t.name)
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("partial", [2, 4])
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("depth", [1, 33, 64])
+def test_products_cost_what_the_planner_says(
+    target: Target, size: int, partial: int, swap: bool, depth: int
+) -> None:
+    rows, columns, batch = (12, 35, 2) if depth > 1 else (1, 35, 2)
+    field, outs = (columns, rows) if swap else (rows, columns)
+    params = product(field, depth, outs, groups=batch, itemsize=size)
+    params = dataclasses.replace(params, batch=1, out_itemsize=4) if depth == 1 else params
+    windows = {
+        "a": (batch, rows, depth),
+        "b": (batch, depth, columns),
+        "out": (batch, rows, columns),
+    }
+    seen = set()
+    for method in methods(target, params, dense=True, partial=partial):
+        if method.name not in METHODS:
+            continue
+        seen.add(method.name)
+        for in_group in method.in_groups:
+            for out_group in method.out_groups:
+                in_groups, out_groups = -(-depth // in_group), -(-outs // out_group)
+                block = Block(
+                    1, field, field, batch, in_groups, in_group, out_groups, out_group, (1, 1)
+                )
+                want = compute_cycles(target, method, params, block, long_row=True)
+                sums = "float32" if method.partial == 4 else "float16"
+                codelet = MatMulPartial(method.name, sums, in_group, out_group, swap)
+                assert codelet.cycles(target, windows, size) == want
+                # The convolution of the same product has as many edges.
+                if method.name != "OUTER_PRODUCT":
+                    assert codelet.edges(windows) == batch * (
+                        in_groups + in_groups * out_groups + out_groups
+                    )
+    assert seen >= {"AMP", "HMAC"}
+    assert ("OUTER_PRODUCT" in seen) == (depth == 1)
+
+
+def test_the_longer_side_of_a_product_is_its_field() -> None:
+    target = CATALOGUE["gc2"]
+    wide = {"a": (3, 40), "b": (40, 70), "out": (3, 70)}
+    tall = {"a": (70, 40), "b": (40, 3), "out": (70, 3)}
+    for method in ("AMP", "HMAC"):
+        free, rows, columns = (MatMulPartial(method, swap=s) for s in (None, False, True))
+        assert free.cycles(target, wide, 2) == columns.cycles(target, wide, 2)
+        assert free.cycles(target, tall, 2) == rows.cycles(target, tall, 2)
+        assert free.edges(wide) == columns.edges(wide) == free.edges(tall)
+        assert rows.cycles(target, wide, 2) != columns.cycles(target, wide, 2)
+
+
+def test_methods_by_name() -> None:
+    assert MatMulPartial("amp") == MatMulPartial("AMP")
+    assert MatMulPartial("mac") == MatMulPartial("HMAC")
+    with pytest.raises(ProgramError, match='"abacus"'):
+        MatMulPartial("abacus")
+
+
+def test_row_pieces() -> None:
+    """Lists of each worker times pieces of rows: 4 rows cut for 6 workers are 9 pieces at most."""
+    plain = ((1, 1), (1, 1), ((0, 0),) * 2)
+    windows = {"x": (1, 4, 4, 6, 9), "weights": (4, 4, 4, 3, 5), "out": (1, 4, 4, 4, 5)}
+    assert ConvPartial(*plain, in_group=4).row_pieces(windows, 6, 2) == 1 * 5 * 9
+    assert ConvPartial(*plain, in_group=8).row_pieces(windows, 6, 2) == 2 * 5 * 9
+    assert ConvPartialHorizontalMac(*plain).row_pieces(windows, 6, 2) == 15 * 9
+    assert ConvPartialHorizontalMac(*plain, single=True).row_pieces(windows, 6, 2) == 9
+    assert ConvPartial1xNSLIC(*plain).row_pieces(windows, 6, 2) == 3 * 2 * 9
+    # An item for each of 20 outputs and 3 kernel rows.
+    assert ConvPartialVerticalMac(*plain).row_pieces(windows, 6, 2) == 60
+    spread = ConvPartial(*plain, spread=(2, 2), in_group=16)
+    # Each kernel element meets every second row only: 2 rows.
+    assert spread.row_pieces(windows, 6, 2) == 15 * 7
+    matrices = {"a": (4, 7), "b": (7, 3), "out": (4, 3)}
+    assert MatMulPartial("AMP").row_pieces(matrices, 6, 2) == 6

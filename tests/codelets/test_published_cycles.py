@@ -36,7 +36,7 @@ def test_reduction_of_its_partials() -> None:
 def test_dot_products_of_halves() -> None:
     """A 9216 x 4096 matrix over 1204 tiles: 48 dot products of 660 halves on each."""
     windows = {"a": (1, 660), "b": (660, 48), "out": (1, 48)}
-    assert MatMulPartial("mac").cycles(GC2, windows, HALF) == 8737
+    assert MatMulPartial("HMAC").cycles(GC2, windows, HALF) == 8737
 
 
 def test_matrix_unit_on_a_batch() -> None:
@@ -47,7 +47,7 @@ def test_matrix_unit_on_a_batch() -> None:
     one tile uses. The figure is given to two digits: 1.5 %.
     """
     windows = {"a": (64, 128), "b": (128, 8), "out": (64, 8)}
-    compute = MatMulPartial("amp").cycles(GC2, windows, HALF)
+    compute = MatMulPartial("AMP").cycles(GC2, windows, HALF)
     reduction = ReduceAdd().cycles(GC2, {"partials": (8, 64), "out": (64,)}, HALF)
     assert compute + reduction + 2032 + 512 == pytest.approx(7200, rel=0.015)
 
