@@ -109,7 +109,8 @@ def _superstep(
         busy = np.flatnonzero(by_tile.reshape(target.ipus, -1).any(axis=1))
         for ipu in sorted({step.ipu, *busy.tolist()}):
             yield _slice((ipu, _PHASES), kind, at, length * step.times, micro)
-        for track, tile in enumerate(shown, _FIRST_TILE):
+        # A tile waits at the barriers of its IPU: those are drawn once, with the phases.
+        for track, tile in enumerate(shown if kind != "sync" else (), _FIRST_TILE):
             own = int(by_tile[tile]) * step.times
             if own:
                 where = (tile // target.tiles, track)
@@ -119,23 +120,23 @@ def _superstep(
 
 def phases(target: Target, step: Superstep) -> Iterator[tuple[str, int, Ints]]:
     """(kind, cycles, cycles of each tile) of the phases of a superstep, in order."""
-    none = np.zeros(target.all_tiles, np.int64)
-    # Tiles wait at a barrier after each exchange, and after computing.
-    yield from _exchange(target, step.before)
+    # Tiles of the IPU wait at a barrier after each exchange, and after computing.
+    waits = np.repeat(np.arange(target.ipus) == step.ipu, target.tiles) * target.sync_cycles
+    yield from _exchange(target, step.before, waits)
     yield "compute", int(step.compute.max(initial=0)), step.compute
-    yield "sync", target.sync_cycles, none
-    yield from _exchange(target, step.after)
+    yield "sync", target.sync_cycles, waits
+    yield from _exchange(target, step.after, waits)
 
 
-def _exchange(target: Target, traffic: Traffic) -> Iterator[tuple[str, int, Ints]]:
-    none = np.zeros(target.all_tiles, np.int64)
+def _exchange(target: Target, traffic: Traffic, waits: Ints) -> Iterator[tuple[str, int, Ints]]:
     distant, local = global_cycles(target, traffic), local_cycles(target, traffic)
     if distant:
+        every = np.full(target.all_tiles, target.external_sync_cycles)
         yield "global exchange", distant, global_busy_cycles(target, traffic)
-        yield "sync", target.external_sync_cycles, none
+        yield "sync", target.external_sync_cycles, every
     if local:
         yield "exchange", local, busy_cycles(target, traffic)
-        yield "sync", target.sync_cycles, none
+        yield "sync", target.sync_cycles, waits
 
 
 def live_bytes(found: Profile) -> Iterator[Ints]:
