@@ -9,7 +9,7 @@ from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
 from ipuc.ops.windowed import slides_of
 from ipuc.planner.context import Context
-from ipuc.planner.conv_families import Conv as Problem
+from ipuc.planner.conv_problem import Conv as Problem
 from ipuc.planner.convolution import convolve
 from ipuc.planner.elementwise import elementwise
 

@@ -5,59 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.planner.context import Context
+from ipuc.planner.conv_plan import ConvPlan
 from ipuc.planner.portions import FINE_ELEMENTS, row_major
-from ipuc.planner.window import Slide, SlideParts, slide_parts
+from ipuc.planner.window import SlideParts, slide_parts
 from ipuc.program.builder import ComputeSetBuilder
 from ipuc.program.family import Access, separable
 from ipuc.program.split import Parts, split_axis
-from ipuc.program.tensor import Tensor, coalesce
+from ipuc.program.tensor import Tensor, axis_offsets, coalesce
 from ipuc.types import Ints
-
-#: Output channels that the matrix unit makes at once (conv units for float32).
-OUT_GROUP = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Conv:
-    """A convolution to plan: extents, per group.
-
-    Attributes:
-        batch: images.
-        groups: convolution groups.
-        outs: output channels of a group.
-        ins: input channels of a group.
-        slides: one per field dimension.
-    """
-
-    batch: int
-    groups: int
-    outs: int
-    ins: int
-    slides: tuple[Slide, ...]
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of the dense convolution."""
-        outputs = self.batch * self.groups * self.outs * math.prod(s.out for s in self.slides)
-        return outputs * self.ins * math.prod(s.kernel for s in self.slides)
-
-
-@dataclass(frozen=True, slots=True)
-class ConvSplits:
-    """Parts of each dimension, and how many input channels stay together."""
-
-    group: int
-    ins: int
-    batch: int
-    field: tuple[int, ...]
-    outs: int
-    in_grain: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +27,15 @@ class ConvFamilies:
     Attributes:
         ctx: the lowering.
         compute_set: where they go.
-        conv: the problem.
-        splits: the plan.
+        plan: the plan; its convolution is that of one serial step.
         x: [batch, groups, ins, *field], one factor per axis.
         weights: [groups, outs, ins, *kernel], one factor per axis.
-        sums: row-major outputs, or [depth, outputs] of partial sums.
+        sums: [depth, batch, groups, outs, *out], one factor per axis.
     """
 
     ctx: Context
     compute_set: ComputeSetBuilder
-    conv: Conv
-    splits: ConvSplits
+    plan: ConvPlan
     x: Tensor
     weights: Tensor
     sums: Tensor
@@ -90,6 +48,7 @@ class Block:
     Attributes:
         group: convolution groups.
         ins: input channels.
+        kernel: which part of each kernel dimension.
         batch: images.
         outs: output channels of a tile.
         inner: output channels of a vertex, where a tile has several.
@@ -98,115 +57,131 @@ class Block:
 
     group: Parts
     ins: Parts
+    kernel: tuple[Parts, ...]
     batch: Parts
     outs: Parts
     inner: Parts | None
     field: tuple[SlideParts, ...]
 
 
-def partial_sums(ctx: Context, conv: Conv, splits: ConvSplits) -> int:
-    """Partial sums that every output has: splits of input channels and of the kernel."""
-    ins = sum(len(part) for part in _in_parts(ctx, conv, splits))
-    return ins * len(_kernel_positions(ctx, conv))
+def partial_sums(ctx: Context, plan: ConvPlan) -> int:
+    """Partial sums that every output has: parts of input channels times parts of the kernel."""
+    kernels = (_count(parts) for parts in _kernel_parts(ctx, plan))
+    return _count(_in_parts(ctx, plan)) * math.prod(kernels)
 
 
 def add_families(families: ConvFamilies) -> None:
     """Add every family of a convolution to its compute set."""
-    ctx, conv = families.ctx, families.conv
     families.compute_set.workers = "all"  # the matrix unit serves all workers together
-    positions = _kernel_positions(ctx, conv)
-    for number, position in enumerate(positions):
-        slides = conv.slides
-        if position:  # the convolution of one kernel element is a 1x1 convolution, shifted
-            slides = tuple(
-                Slide(s.field, s.out, 1, s.stride, 1, s.pad - k * s.dilation)
-                for s, k in zip(slides, position, strict=True)
-            )
-        for block in _blocks(families, slides):
-            layer = block.ins.index * len(positions) + number
-            _add_family(families, block, slides, position, layer)
+    for block in _blocks(families):
+        _add_family(families, block)
 
 
-def _kernel_positions(ctx: Context, conv: Conv) -> list[tuple[int, ...]]:
-    """Kernel elements that have vertices of their own: all of them at `fine`, else none."""
-    if ctx.granularity == "fine":
-        return list(np.ndindex(*(s.kernel for s in conv.slides)))
-    return [()]
+def _count(groups: list[Parts]) -> int:
+    return sum(len(part) for part in groups)
 
 
-def _in_parts(ctx: Context, conv: Conv, splits: ConvSplits) -> list[Parts]:
+def _kernel_parts(ctx: Context, plan: ConvPlan) -> list[list[Parts]]:
+    """Parts of each kernel dimension: single elements at `fine`."""
+    return [
+        split_axis(s.kernel, s.kernel if ctx.granularity == "fine" else parts)
+        for s, parts in zip(plan.conv.slides, plan.splits.kernel, strict=True)
+    ]
+
+
+def _in_parts(ctx: Context, plan: ConvPlan) -> list[Parts]:
+    conv, splits = plan.conv, plan.splits
     if ctx.granularity == "fine":
         return split_axis(conv.ins, -(-conv.ins // FINE_ELEMENTS), FINE_ELEMENTS)
-    return split_axis(conv.ins, splits.ins, splits.in_grain)
+    return split_axis(conv.ins, splits.ins, splits.in_group)
 
 
-def _blocks(families: ConvFamilies, slides: tuple[Slide, ...]) -> Iterator[Block]:
-    ctx, conv, splits = families.ctx, families.conv, families.splits
+def _blocks(families: ConvFamilies) -> Iterator[Block]:
+    ctx, conv, splits = families.ctx, families.plan.conv, families.plan.splits
     parts = list(splits.field)
     if ctx.granularity == "fine":  # one row of outputs a vertex
-        parts = [s.out for s in slides[:-1]] + parts[-1:]
-    fields = [slide_parts(s, n) for s, n in zip(slides, parts, strict=True)]
-    for group in split_axis(conv.groups, splits.group):
-        for ins in _in_parts(ctx, conv, splits):
-            for batch in split_axis(conv.batch, splits.batch):
-                for outs in split_axis(conv.outs, splits.outs, OUT_GROUP):
-                    for inner in _within(ctx, outs):
-                        for field in itertools.product(*fields):
-                            yield Block(group, ins, batch, outs, inner, field)
+        parts = [s.out for s in conv.slides[:-1]] + parts[-1:]
+    grains = [1] * (len(parts) - 1) + [splits.field_grain]
+    kernels = [list(_singly(groups)) for groups in _kernel_parts(ctx, families.plan)]
+    for kernel in itertools.product(*kernels):
+        slides = [s.part(int(k.begin[0]), k.size) for s, k in zip(conv.slides, kernel, strict=True)]
+        fields = [
+            slide_parts(s, n, grain) for s, n, grain in zip(slides, parts, grains, strict=True)
+        ]
+        for group, ins, batch, outs in itertools.product(
+            split_axis(conv.groups, splits.group, splits.bundle),
+            _in_parts(ctx, families.plan),
+            split_axis(conv.batch, splits.batch),
+            split_axis(conv.outs, splits.outs, splits.out_group),
+        ):
+            for inner in _within(ctx, outs, splits.out_group):
+                for field in itertools.product(*fields):
+                    yield Block(group, ins, kernel, batch, outs, inner, field)
 
 
-def _within(ctx: Context, outs: Parts) -> list[Parts | None]:
-    """A tile's output channels: one vertex, or below granularity `tile` one per group of 8."""
-    if ctx.granularity == "tile" or outs.size <= OUT_GROUP:
+def _singly(groups: list[Parts]) -> Iterator[Parts]:
+    """Parts one by one: a part of the kernel has a border of its own."""
+    for parts in groups:
+        for number in range(len(parts)):
+            yield Parts(
+                parts.index[number : number + 1], parts.begin[number : number + 1], parts.size
+            )
+
+
+def _within(ctx: Context, outs: Parts, grain: int) -> list[Parts | None]:
+    """A tile's output channels: one vertex, or below granularity `tile` one per group."""
+    if ctx.granularity == "tile" or outs.size <= grain:
         return [None]
-    return [*split_axis(outs.size, -(-outs.size // OUT_GROUP), OUT_GROUP)]
+    return [*split_axis(outs.size, -(-outs.size // grain), grain)]
 
 
-def _add_family(
-    families: ConvFamilies,
-    block: Block,
-    slides: tuple[Slide, ...],
-    position: tuple[int, ...],
-    layer: Ints,
-) -> None:
-    conv, field = families.conv, block.field
-    xs, ws = _strides(families.x), _strides(families.weights)
-    outputs = (conv.batch, conv.groups, conv.outs, *(s.out for s in conv.slides))
-    os = row_major(outputs)
-    deep = len(families.sums.shape) == 2
+def _add_family(families: ConvFamilies, block: Block) -> None:
+    plan, field = families.plan, block.field
     group, ins, batch, outs = block.group, block.ins, block.batch, block.outs
+    xs, ws, os = (_strides(t) for t in (families.x, families.weights, families.sums))
     still = [np.zeros_like(batch.index), *(np.zeros_like(f.index) for f in field)]
-    x_tables = [group.begin * xs[1], ins.begin * xs[2], batch.begin * xs[0]]
-    x_tables += [f.in_begin * s for f, s in zip(field, xs[3:], strict=True)]
-    x_tables.append(np.zeros_like(outs.begin))
-    w_tables = [group.begin * ws[0], ins.begin * ws[2], *still, outs.begin * ws[1]]
-    o_tables = [
-        group.begin * os[1],
-        layer * math.prod(outputs) if deep else np.zeros_like(layer),
-        batch.begin * os[0],
+    x_tables = [
+        _begins(families.x, 1, group.begin),
+        ins.begin * xs[2],
+        batch.begin * xs[0],
+        *(f.in_begin * s for f, s in zip(field, xs[3:], strict=True)),
+        np.zeros_like(outs.begin),
     ]
-    o_tables += [f.out_begin * s for f, s in zip(field, os[3:], strict=True)]
-    o_tables.append(outs.begin * os[2])
+    w_tables = [
+        _begins(families.weights, 0, group.begin),
+        ins.begin * ws[2],
+        *still,
+        outs.begin * ws[1],
+    ]
+    layer = _layers(families, block)
+    o_tables = [
+        _begins(families.sums, 2, group.begin),
+        layer * os[0],
+        batch.begin * os[1],
+        *(f.out_begin * s for f, s in zip(field, os[4:], strict=True)),
+        outs.begin * os[3],
+    ]
     tiles = _tiles(families, block)
     channels = outs.size
     if block.inner is not None:
         channels, begin = block.inner.size, block.inner.begin
         x_tables.append(np.zeros_like(begin))
         w_tables.append(begin * ws[1])
-        o_tables.append(begin * os[2])
+        o_tables.append(begin * os[3])
         tiles.append(np.zeros_like(begin))
-    kernel = tuple(s.kernel for s in slides)
-    shift = sum(k * s for k, s in zip(position, ws[3:], strict=True)) if position else 0
+    shift = sum(int(k.begin[0]) * s for k, s in zip(block.kernel, ws[3:], strict=True))
     lead = (batch.size, group.size)
     view_x, view_w, view_o = (
         families.ctx.builder.one_view(t) for t in (families.x, families.weights, families.sums)
     )
+    slides = plan.conv.slides
     families.compute_set.add(
-        ConvPartial(
-            tuple(s.stride for s in slides),
-            tuple(s.dilation for s in slides),
-            tuple(f.pads for f in field),
-            families.ctx.partials(families.x.itemsize),
+        replace(
+            plan.vertex,
+            stride=tuple(s.stride for s in slides),
+            dilation=tuple(s.dilation for s in slides),
+            spread=tuple(s.spread for s in slides),
+            pads=tuple(f.pads for f in field),
         ),
         separable(0, *tiles),
         x=Access(
@@ -218,37 +193,68 @@ def _add_family(
         weights=Access(
             view_w.variable,
             separable(view_w.offset + shift, *w_tables),
-            (group.size, channels, ins.size, *kernel),
+            (group.size, channels, ins.size, *(k.size for k in block.kernel)),
             tuple(ws),
         ),
         out=Access(
             view_o.variable,
             separable(view_o.offset, *o_tables),
             (*lead, channels, *(f.out_size for f in field)),
-            tuple(os),
+            tuple(os[1:]),
         ),
     )
 
 
-def _tiles(families: ConvFamilies, block: Block) -> list[Ints]:
-    """Tile number that each grid axis adds; output channels are innermost.
+def _layers(families: ConvFamilies, block: Block) -> Ints:
+    """Which partial sum each part of the input channels makes, for this part of the kernel."""
+    number: Ints = block.ins.index
+    for groups, part in zip(_kernel_parts(families.ctx, families.plan), block.kernel, strict=True):
+        number = number * _count(groups) + int(part.index[0])
+    return number
 
-    Source: PopLibs Convolution.cpp.
-    """
-    conv, splits = families.conv, families.splits
-    numbering = row_major([splits.group, splits.ins, splits.batch, *splits.field, splits.outs])
+
+def _tiles(families: ConvFamilies, block: Block) -> list[Ints]:
+    """Tile number that each grid axis adds."""
+    conv, splits = families.plan.conv, families.plan.splits
+    rank = len(conv.slides)
+    numbering = row_major(splits.parts)
+    of_group, of_ins, *rest = numbering
+    of_kernel, of_batch, of_field, of_outs = (
+        rest[:rank],
+        rest[rank],
+        rest[rank + 1 : -1],
+        rest[-1],
+    )
     ins, field = block.ins.index, [f.index for f in block.field]
+    kernel = [int(k.index[0]) for k in block.kernel]
     if families.ctx.granularity == "fine":  # stay on the tile whose share of the plan this is
         ins = np.minimum(block.ins.begin * splits.ins // conv.ins, splits.ins - 1)
         field = [
             f.out_begin * n // s.out
             for f, n, s in zip(block.field, splits.field, conv.slides, strict=True)
         ]
-    parts = [block.group.index, ins, block.batch.index, *field, block.outs.index]
-    return [part * stride for part, stride in zip(parts, numbering, strict=True)]
+        kernel = [
+            k * n // s.kernel for k, n, s in zip(kernel, splits.kernel, conv.slides, strict=True)
+        ]
+    base = sum(k * stride for k, stride in zip(kernel, of_kernel, strict=True))
+    return [
+        block.group.index * of_group + base,
+        ins * of_ins,
+        block.batch.index * of_batch,
+        *(part * stride for part, stride in zip(field, of_field, strict=True)),
+        block.outs.index * of_outs,
+    ]
+
+
+def _begins(tensor: Tensor, axis: int, index: Ints) -> Ints:
+    """Offsets of positions of an axis, which may have several factors."""
+    view = tensor.view()
+    assert view is not None
+    return axis_offsets(view.axes[axis], index)
 
 
 def _strides(tensor: Tensor) -> list[int]:
+    """Stride of every axis; of one with several factors, that of the innermost."""
     view = tensor.view()
     assert view is not None
-    return [(coalesce(axis) or ((1, 0),))[0][1] for axis in view.axes]
+    return [(coalesce(axis) or ((1, 0),))[-1][1] for axis in view.axes]

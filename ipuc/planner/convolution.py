@@ -1,41 +1,33 @@
-"""Convolutions: the plan, and the reduction of partial sums that it may leave."""
+"""Convolutions: a plan, copies where it changes layouts, vertices, and sums of their partials."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from ipuc.codelets.conv_partial import INPUT_GROUP, ConvPartial
 from ipuc.errors import TooLarge
 from ipuc.planner.context import Context
-from ipuc.planner.conv_families import (
-    OUT_GROUP,
-    Conv,
-    ConvFamilies,
-    ConvSplits,
-    add_families,
-    partial_sums,
-)
-from ipuc.planner.plan import Table, exchange_cycles, products
-from ipuc.planner.reduction import add_partials, partials_costs
-from ipuc.planner.search import candidates
-from ipuc.planner.window import Slide
-from ipuc.planner.worker2017 import conv_splits
-from ipuc.planner.worst import dearest, fullest, part_sizes
+from ipuc.planner.conv_families import ConvFamilies, add_families, partial_sums
+from ipuc.planner.conv_plan import ConvPlan, Placed, plan_conv
+from ipuc.planner.conv_problem import Conv, data_gradient, params_of, weight_gradient
+from ipuc.planner.partials import add_partials
+from ipuc.planner.poplin.cost import Pass
+from ipuc.planner.poplin.operands import LEAD, Operands, seen, transform
 from ipuc.program.tensor import Tensor, coalesce
-from ipuc.types import Ints
+from ipuc.types import Shape
 
-#: The rows of a convolution that has none.
-_ONE_ROW = Slide(1, 1, 1)
 #: `fine` keeps a partial sum for each of its vertices; more elements than this are refused.
 FINE_LIMIT = 1 << 26
 
 
-def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) -> Tensor:
+def convolve(
+    ctx: Context,
+    conv: Conv,
+    x: Tensor,
+    weights: Tensor,
+    name: str,
+    purpose: Pass = Pass.INFERENCE,
+) -> Tensor:
     """Add the vertices of a convolution.
 
     Args:
@@ -44,135 +36,197 @@ def convolve(ctx: Context, conv: Conv, x: Tensor, weights: Tensor, name: str) ->
         x: [batch, groups, ins, *field].
         weights: [groups, outs, ins, *kernel].
         name: name of the result.
+        purpose: the pass.
 
     Returns:
-        A new row-major variable [batch, groups, outs, *out], element type of `x`.
+        [batch, groups, outs, *out], element type of `x`: a view of a new variable, channels
+        outermost, or of a copy where the plan changes the result's layout.
 
     Raises:
         TooLarge: granularity `fine` would need too many partial sums.
     """
     builder = ctx.builder
     shape = (conv.batch, conv.groups, conv.outs, *(s.out for s in conv.slides))
-    x, weights = builder.solid(x, f"{name} input"), builder.solid(weights, f"{name} weights")
-    if ctx.granularity != "fine":
-        conv, x = _one_row(conv, x)
-    weights = builder.reshape(weights, (*weights.shape[:3], *(s.kernel for s in conv.slides)))
-    out = builder.variable(name, x.dtype, shape)
-    if out.size == 0 or conv.macs == 0:
+    if math.prod(shape) == 0 or conv.macs == 0:
+        out = builder.variable(name, x.dtype, shape)
         builder.copy_into(out, ctx.scalar(0.0, x.dtype, out.shape), name)
         return out
-    splits = _plan(ctx, conv, x.itemsize)
-    depth = partial_sums(ctx, conv, splits)
+    placed = Placed(_constant(ctx, x), _constant(ctx, weights))
+    plan, record = plan_conv(ctx, conv, x.itemsize, purpose, placed)
+    ctx.plan.update(record)
+    operands = _operands(conv, x, weights)
+    if ctx.granularity != "fine":
+        operands = transform(builder, operands, plan.how, name)
+    data, kernel = _laid(ctx, operands, plan, name)
+    # A matrix is left row-major, whichever operand was the field.
+    rows = purpose.dense and not plan.how.swap
+    made = _steps(ctx, plan, data, kernel, name, rows=rows)
+    result = operands.result(made)
+    if plan.rearrange[2]:
+        result = builder.copy(result, f"{name} result")
+    return builder.reshape(result.transpose((1, 0, *range(2, len(result.shape)))), shape, name)
+
+
+def convolve_data_gradient(
+    ctx: Context, conv: Conv, gradient: Tensor, weights: Tensor, name: str
+) -> Tensor:
+    """The gradient of a convolution's data.
+
+    Args:
+        ctx: the lowering.
+        conv: the forward convolution.
+        gradient: of its result: [batch, groups, outs, *out].
+        weights: [groups, outs, ins, *kernel].
+        name: name of the result.
+
+    Returns:
+        [batch, groups, ins, *field].
+    """
+    turned = weights.transpose((0, 2, 1, *range(3, len(weights.shape))))
+    for axis in range(3, len(turned.shape)):
+        turned = turned.slice(axis, turned.shape[axis] - 1, -1, -1)
+    return convolve(ctx, data_gradient(conv), gradient, turned, name, Pass.DATA)
+
+
+def convolve_weight_gradient(
+    ctx: Context, conv: Conv, x: Tensor, gradient: Tensor, name: str
+) -> Tensor:
+    """The gradient of a convolution's weights.
+
+    Args:
+        ctx: the lowering.
+        conv: the forward convolution.
+        x: its data: [batch, groups, ins, *field].
+        gradient: of its result: [batch, groups, outs, *out].
+        name: name of the result.
+
+    Returns:
+        [groups, outs, ins, *kernel].
+    """
+    rest = range(3, len(x.shape))
+    # [ins, groups, batch, *field] with [groups, outs, batch, *out]
+    made = convolve(
+        ctx,
+        weight_gradient(conv),
+        x.transpose((2, 1, 0, *rest)),
+        gradient.transpose((1, 2, 0, *rest)),
+        name,
+        Pass.WEIGHTS,
+    )
+    return made.transpose((1, 2, 0, *rest))
+
+
+def _constant(ctx: Context, tensor: Tensor) -> bool:
+    """Whether an operand is a constant, which lies where it is used."""
+    view = tensor.view()
+    return view is not None and view.variable in ctx.builder.constants
+
+
+def _operands(conv: Conv, x: Tensor, weights: Tensor) -> Operands:
+    """The planner's view of the operands: two field dimensions at least."""
+    lack = max(0, 2 - len(conv.slides))
+    data = x.transpose((1, 0, *range(2, len(x.shape))))
+    wide = _reshaped(data, (*data.shape[:LEAD], *(1,) * lack, *data.shape[LEAD:]))
+    kernel = _reshaped(weights, (*weights.shape[:LEAD], *(1,) * lack, *weights.shape[LEAD:]))
+    return Operands(params_of(conv, x.itemsize), wide, kernel)
+
+
+def _reshaped(tensor: Tensor, shape: Shape) -> Tensor:
+    made = tensor.reshape(shape)
+    assert made is not None  # axes of extent 1 come and go freely
+    return made
+
+
+def _laid(ctx: Context, operands: Operands, plan: ConvPlan, name: str) -> tuple[Tensor, Tensor]:
+    """Operands as vertices read them, copied where the plan or their strides ask for it.
+
+    Returns:
+        x [batch, groups, ins, *field] and weights [groups, outs, ins, *kernel].
+    """
+    data, weights = seen(operands)
+    data = data.transpose((1, 0, *range(2, len(data.shape))))
+    single = plan.splits.group == plan.conv.groups
+    move = [
+        wanted and not copied
+        for wanted, copied in zip(plan.rearrange[:2], operands.copied, strict=True)
+    ]
+    data = _solid(ctx, data, 1 if single else None, f"{name} input", copy=move[0])
+    weights = _solid(ctx, weights, 0 if single else None, f"{name} weights", copy=move[1])
+    return data, weights
+
+
+def _solid(ctx: Context, tensor: Tensor, free: int | None, name: str, *, copy: bool) -> Tensor:
+    """One strided view with one factor per axis; of the axis `free`, any number."""
+    view = tensor.view()
+    if copy or view is None:
+        return ctx.builder.copy(tensor, name)
+    if all(len(coalesce(axis)) <= 1 or at == free for at, axis in enumerate(view.axes)):
+        return tensor
+    return ctx.builder.copy(tensor, name)
+
+
+def _steps(
+    ctx: Context, plan: ConvPlan, x: Tensor, weights: Tensor, name: str, *, rows: bool
+) -> Tensor:
+    """The serial steps of a plan.
+
+    Every step is a program step of its own: its output channels are a view of the weights, so no
+    slice is copied.
+
+    Args:
+        ctx: the lowering.
+        plan: the plan.
+        x: as `_laid` gives it.
+        weights: likewise.
+        name: of the result.
+        rows: the result lies with output channels innermost, else outermost.
+
+    Returns:
+        [groups, batch, outs, *out] of the transformed convolution.
+    """
+    builder, conv, serial = ctx.builder, plan.conv, plan.splits.serial
+    field = tuple(s.out for s in conv.slides)
+    rank = len(field)
+    if rows:
+        out = builder.variable(name, x.dtype, (conv.groups, conv.batch, *field, conv.outs))
+        out = out.transpose((0, rank + 2, *range(1, rank + 2)))
+    else:
+        # Images and field are one row then, as poplin's flattening has them.
+        out = builder.variable(name, x.dtype, (conv.groups, conv.outs, conv.batch, *field))
+    outs = conv.outs // serial
+    step = replace(plan, conv=replace(conv, outs=outs))
+    for number in range(serial):
+        label = name if serial == 1 else f"{name} {number + 1}/{serial}"
+        begin = number * outs
+        part = out.slice(1, begin, begin + outs)
+        _step(ctx, step, x, weights.slice(1, begin, begin + outs), part, label, rows=rows)
+    return out.transpose((0, 2, 1, *range(3, rank + 3)))
+
+
+def _step(
+    ctx: Context, plan: ConvPlan, x: Tensor, weights: Tensor, out: Tensor, name: str, *, rows: bool
+) -> None:
+    """One serial step, into [groups, outs, batch, *out]."""
+    depth = partial_sums(ctx, plan)
     if ctx.granularity == "fine" and depth * out.size > FINE_LIMIT:
         raise TooLarge(
             f"granularity fine needs {depth * out.size} partial sums for this convolution",
             where=name,
             fix="use --granularity worker, or a smaller model",
         )
-    partials = ctx.partials(x.itemsize)
-    sums = builder.variable(f"{name} partials", partials, (depth, out.size)) if depth > 1 else out
+    builder, rank = ctx.builder, len(plan.conv.slides)
+    direct = depth == 1 and plan.sums == x.dtype
+    # As the result lies: [groups, batch, *out, outs] or [groups, outs, batch, *out].
+    lies = out.transpose((0, *range(2, rank + 3), 1)) if rows else out
+    if direct:
+        sums = _reshaped(lies, (1, *lies.shape))
+    else:
+        sums = builder.variable(f"{name} partials", plan.sums, (depth, *lies.shape))
+    seen_as = (
+        (0, 2, 1, rank + 3, *range(3, rank + 3)) if rows else (0, 3, 1, 2, *range(4, rank + 4))
+    )
     with builder.compute_set(name) as compute_set:
-        add_families(ConvFamilies(ctx, compute_set, conv, splits, x, weights, sums))
-    if depth > 1:
-        add_partials(ctx, sums, out, f"{name} reduce")
-    return out
-
-
-def _one_row(conv: Conv, x: Tensor) -> tuple[Conv, Tensor]:
-    """View the field of a 1x1 convolution as one row, where a view can (as PopLibs flattens)."""
-    plain = all(s == Slide(s.field, s.field, 1) for s in conv.slides)
-    if not plain or len(conv.slides) < 2:
-        return conv, x
-    size = math.prod(s.field for s in conv.slides)
-    row = x.reshape((*x.shape[:3], size))
-    view = None if row is None else row.view()
-    if row is None or view is None or any(len(coalesce(axis)) > 1 for axis in view.axes):
-        return conv, x
-    return replace(conv, slides=(Slide(size, size, 1),)), row
-
-
-def _plan(ctx: Context, conv: Conv, itemsize: int) -> ConvSplits:
-    key = ("conv", conv, itemsize, ctx.partials(itemsize), ctx.granularity == "worker")
-    if key not in ctx.plans:
-        if ctx.granularity == "worker" and conv.groups == 1 and len(conv.slides) <= 2:
-            ctx.plans[key] = _plan_2017(ctx, conv)
-        else:
-            ctx.plans[key] = _cheapest(ctx, conv, itemsize)
-    splits, record = ctx.plans[key]
-    ctx.plan.update(record)
-    return splits  # type: ignore[no-any-return]
-
-
-def _plan_2017(ctx: Context, conv: Conv) -> tuple[ConvSplits, dict[str, Any]]:
-    slides = (*(_ONE_ROW,) * (2 - len(conv.slides)), *conv.slides)
-    found, record = conv_splits(ctx.target, conv.outs, conv.ins, *slides)
-    ty, tx, tz, ti, grain = found
-    batch = min(conv.batch, max(1, ctx.target.tiles // (tx * ty * tz * ti)))
-    field = (ty, tx)[2 - len(conv.slides) :]
-    return ConvSplits(1, ti, batch, field, tz, min(grain, conv.ins)), record
-
-
-def _cheapest(ctx: Context, conv: Conv, itemsize: int) -> tuple[ConvSplits, dict[str, Any]]:
-    """Enumerate splits as columns and take the cheapest; source: PopLibs ConvModel.cpp."""
-    target = ctx.target
-    in_grain = min(conv.ins, INPUT_GROUP[itemsize])
-    fields = [(s.out, 1) for s in conv.slides]
-    axes = [(conv.groups, 1), (conv.ins, in_grain), (conv.batch, 1), *fields]
-    axes.append((conv.outs, OUT_GROUP))
-    table = candidates([-(-n // grain) for n, grain in axes], target.tiles)
-    used = np.prod(table, axis=1)
-    table = table[used >= min(int(used.max()), target.tiles // 4)]
-    sizes = [fullest(n, table[:, d], grain) for d, (n, grain) in enumerate(axes)]
-    group, ins, batch, *field, outs = sizes
-    reach = [s.reach(field[d]) for d, s in enumerate(conv.slides)]
-    taken = products([batch, group, ins, *reach])
-    held = products([group, outs, ins, *(s.kernel for s in conv.slides)])
-    # Activations lie where the layer before made them: nothing of them counts as local. Nor does
-    # a share of the weights on the fullest tile, unless it is their only user.
-    sharing = table[:, -1]
-    users = table[:, 2] * np.prod(table[:, 3:-1], axis=1)
-    rate = target.exchange_bytes_per_cycle
-    pair = np.where(sharing % target.tiles_per_exchange_bus == 0, target.tiles_per_exchange_bus, 1)
-    total_outputs = conv.batch * conv.groups * conv.outs * math.prod(s.out for s in conv.slides)
-    costs = {
-        "input exchange": exchange_cycles(taken * itemsize, rate * pair),
-        "weight exchange": exchange_cycles(np.where(users > 1, held * itemsize, 0), rate),
-        "compute": _compute(ctx, conv, sizes, itemsize),
-        **partials_costs(
-            target,
-            table[:, 1],
-            total_outputs,
-            products([batch, group, outs, *field]),
-            itemsize,
-            ctx.partials(itemsize),
-        ),
-    }
-    work = products(sizes) * math.prod(s.kernel for s in conv.slides) / conv.macs
-    dims = ("group", "ins", "batch", *(f"field{d}" for d in range(len(conv.slides))), "outs")
-
-    def exact(rows: Ints) -> dict[str, Any]:
-        all_sizes = [part_sizes(n, table[rows, d], grain) for d, (n, grain) in enumerate(axes)]
-        return {"compute": dearest(all_sizes, lambda s: _compute(ctx, conv, s, itemsize))}
-
-    row, record = Table(dims, table, costs, work * target.tiles, {}).choose(
-        target.tiles, exact=exact
-    )
-    s = [int(v) for v in table[row]]
-    return ConvSplits(s[0], s[1], s[2], tuple(s[3:-1]), s[-1], in_grain), record
-
-
-def _compute(ctx: Context, conv: Conv, sizes: Sequence[Any], itemsize: int) -> Any:
-    """Cycles of a tile, for columns of [group, ins, batch, *field, outs]."""
-    group, ins, batch, *field, outs = sizes
-    codelet = ConvPartial(
-        tuple(s.stride for s in conv.slides),
-        tuple(s.dilation for s in conv.slides),
-        ((0, 0),) * len(conv.slides),
-        ctx.partials(itemsize),
-    )
-    windows = {
-        "x": (batch, group, ins, *(s.reach(n) for s, n in zip(conv.slides, field, strict=True))),
-        "weights": (group, outs, ins, *(s.kernel for s in conv.slides)),
-        "out": (batch, group, outs, *field),
-    }
-    return np.asarray(codelet.cycles(ctx.target, windows, itemsize))
+        add_families(ConvFamilies(ctx, compute_set, plan, x, weights, sums.transpose(seen_as)))
+    if not direct:
+        flat = _reshaped(sums, (depth, out.size))
+        add_partials(ctx, flat, lies, f"{name} reduce" if depth > 1 else f"{name} cast")

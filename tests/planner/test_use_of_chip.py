@@ -70,7 +70,7 @@ def work_by_tile(program: Program) -> Ints:
     """Multiply-adds of every tile, read off the vertices: int64[tiles]."""
     work = np.zeros(GC200.tiles, np.int64)
     for family in program.families():
-        if family.codelet.name == "ConvPartialnx1":
+        if family.codelet.name.startswith("ConvPartial"):
             windows = family.windows()
             each = math.prod(windows["out"]) * math.prod(windows["weights"][2:])
             np.add.at(work, family.tile.dense().ravel(), each)
@@ -104,7 +104,7 @@ def test_use_of_the_chip(model: onnx.ModelProto) -> None:
         assert wide["tiles"] > WIDE * GC200.tiles
         assert wide["balance"] <= EVEN
         assert chosen["tiles"] < wide["tiles"]
-        assert chosen["cycles"] < wide["cycles"]
+        assert chosen["planned"] < wide["planned"]
 
 
 def macs(model: onnx.ModelProto) -> int:

@@ -54,10 +54,14 @@ CONV3 = {"pads": [1, 1, 1, 1], "kernel_shape": [3, 3]}
 @pytest.mark.parametrize("target", ["gc2", "gc200"])
 def test_planned_is_profiled(layer: ModelProto, target: str) -> None:
     program = compile_model(layer, target=CATALOGUE[target])
-    planned = program.layers[-1].plan["chosen"]["costs"]
+    chosen = program.layers[-1].plan["chosen"]
+    planned = chosen["costs"]
     steps = [step for step in supersteps(program) if step.layer == "layer"]
-    assert {step.kind for step in steps} == {"compute"}
-    compute = sum(cost for item, cost in planned.items() if item in ("compute", "reduce"))
+    # What changes a layout is a copy, which no vertex does.
+    copies = [step for step in steps if step.kind != "compute"]
+    assert len(copies) <= 3 * bool(chosen["expand"] or chosen["rearrange"])
+    steps = [step for step in steps if step.kind == "compute"]
+    compute = sum(cost for item, cost in planned.items() if item in ("compute", "reduce", "cast"))
     assert compute == sum(int(step.compute.max()) for step in steps)
     exchange = sum(cost for item, cost in planned.items() if "exchange" in item)
     assert exchange == pytest.approx(sum(step.exchange for step in steps), rel=0.1)

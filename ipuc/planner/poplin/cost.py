@@ -303,6 +303,9 @@ def rearranging(problem: Problem, table: Mapping[str, Ints]) -> dict[str, Ints]:
         "regroup": copy(regroup_weights_bytes, ocg * element, out_factor)
         + copy(regroup_result_bytes, ocg * out_size, out_factor),
         "copied_bytes": before + after_bytes,
+        "move_data": data.astype(np.int64),
+        "move_weights": weights.astype(np.int64),
+        "move_out": result.astype(np.int64),
         "rearrange_bytes": np.maximum(
             np.maximum(before, after_bytes), np.maximum(regroup_weights_bytes, regroup_result_bytes)
         ),

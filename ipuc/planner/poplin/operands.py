@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ipuc.planner.poplin import transforms
-from ipuc.planner.poplin.params import ConvParams, Dim, canonical
+from ipuc.planner.poplin.params import ConvParams, Dim, Reach, canonical
 from ipuc.planner.poplin.transforms import Transforms
-from ipuc.planner.window import Slide
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Tensor, concat, fill
 
@@ -66,39 +65,22 @@ def transform(builder: Builder, start: Operands, how: Transforms, name: str) -> 
     return _flattened(builder, dataclasses.replace(made, params=canonical(made.params)), name)
 
 
-def slides(operands: Operands) -> tuple[Tensor, Tensor, tuple[Slide, ...]]:
-    """Data, weights and sliding windows: truncated and flipped elements are viewed away."""
-    data, weights, found = operands.data, operands.weights, []
+def seen(operands: Operands) -> tuple[Tensor, Tensor]:
+    """Data and weights as vertices see them: truncated and flipped elements are viewed away."""
+    data, weights = operands.data, operands.weights
     for index, dim in enumerate(operands.params.dims):
         axis = LEAD + index
-        data, first = _kept(data, axis, dim.data.trunc, dim.data.pad, flip=dim.data.flip)
-        weights, least = _kept(
-            weights, axis, dim.weights.trunc, dim.weights.pad, flip=dim.weights.flip
-        )
-        result = dim.result
-        pad = first - least - result.trunc[0] + result.pad[0] * result.stride
-        found.append(
-            Slide(
-                data.shape[axis],
-                dim.out,
-                weights.shape[axis],
-                result.stride,
-                dim.weights.dilation,
-                pad,
-                dim.data.dilation,
-            )
-        )
-    return data, weights, tuple(found)
+        data = _kept(data, axis, dim.data)
+        weights = _kept(weights, axis, dim.weights)
+    return data, weights
 
 
-def _kept(
-    tensor: Tensor, axis: int, trunc: tuple[int, int], pad: tuple[int, int], *, flip: bool
-) -> tuple[Tensor, int]:
-    """What truncation leaves, in the order of its places, and the place of the first element."""
-    begin, end = trunc[0], tensor.shape[axis] - trunc[1]
-    if flip:
-        return tensor.slice(axis, end - 1, begin - 1, -1), pad[1]
-    return tensor.slice(axis, begin, end), pad[0]
+def _kept(tensor: Tensor, axis: int, reach: Reach) -> Tensor:
+    """What truncation leaves, in the order of its places."""
+    begin, end = reach.trunc[0], tensor.shape[axis] - reach.trunc[1]
+    if reach.flip:
+        return tensor.slice(axis, end - 1, begin - 1, -1)
+    return tensor.slice(axis, begin, end)
 
 
 def _swapped(given: Operands) -> Operands:
@@ -152,9 +134,7 @@ def _expanded(builder: Builder, given: Operands, dims: tuple[int, ...], name: st
     for done, index in enumerate(dims):
         dim, axis = params.dims[index], LEAD + done + index
         data = _columns(builder, data, axis, LEAD + done, dim, f"{name} dilate")
-        weights, _ = _kept(
-            weights, LEAD + index, dim.weights.trunc, dim.weights.pad, flip=dim.weights.flip
-        )
+        weights = _kept(weights, LEAD + index, dim.weights)
     rank = len(params.dims)
     count, made = len(dims), transforms.expanded(params, dims)
     data = builder.copy(data, f"{name} columns")
@@ -196,7 +176,10 @@ def _flattened_out(builder: Builder, given: Operands, dims: tuple[int, ...], nam
     rank, rest = len(out), [d for d in range(len(out)) if d not in dims]
     merged = transforms.merged_in_batch(params, dims)
     order = (0, 1, *(LEAD + d for d in dims), 2, *(LEAD + d for d in rest))
-    data = turned.data.transpose(order)
+    data = turned.data
+    for d in dims:  # outputs that are known to be zero become images of zeros
+        data = _padded(data, LEAD + d, params.dims[d].result.pad)
+    data = data.transpose(order)
     field = tuple(1 if d in dims else turned.data.shape[LEAD + d] for d in range(rank))
     data = builder.reshape(
         data, (data.shape[0], merged.batch, params.in_channels, *field), f"{name} columns"

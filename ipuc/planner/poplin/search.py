@@ -28,7 +28,15 @@ SHOWN = 5
 #: Rows of the first, quick look at each table.
 BEAM = 4000
 #: What a plan also records, beside cycles: elements or bytes on the fullest tile.
-SIZES = ("reduced", "partial_bytes", "buffer_bytes", "copied_bytes")
+SIZES = (
+    "reduced",
+    "partial_bytes",
+    "buffer_bytes",
+    "copied_bytes",
+    "move_data",
+    "move_weights",
+    "move_out",
+)
 #: Share of a tile's memory that a convolution may use for what lives only while it runs.
 AVAILABLE_MEMORY = 0.6
 

@@ -72,12 +72,17 @@ def axes(params: ConvParams, method: Method, tiles: int) -> list[Axis]:
         # The row of a kernel is never cut: vertices keep its elements together.
         limit = tiles if index < len(params.dims) - 1 else 1
         made.append(_simple(f"kernel{index}", dim.weights.kept(dim.kernel), limit))
-    odd = params.out_itemsize < 4 and all(size % 2 for size in method.out_groups)
     for index, dim in enumerate(params.dims):
-        grain = 2 if odd and index == len(params.dims) - 1 else 1
+        grain = field_grain(params, method) if index == len(params.dims) - 1 else 1
         axis = _simple(f"field{index}", ceil_div(dim.out, grain), tiles, grain)
         made.append(dataclasses.replace(axis, work=ceil_div(axis.work, dim.step)))
     return made
+
+
+def field_grain(params: ConvParams, method: Method) -> int:
+    """Outputs of a row that stay together: two halves, where channels do not come in pairs."""
+    odd = params.out_itemsize < 4 and all(size % 2 for size in method.out_groups)
+    return 2 if odd else 1
 
 
 def _simple(name: str, grains: int, most: int, grain: int = 1) -> Axis:
