@@ -145,7 +145,7 @@ def test_a_row_is_a_field_of_one_row() -> None:
     target = CATALOGUE["gc2"]
     flat = ConvPartial((1,), (1,), ((0, 0),), in_group=4)
     square = ConvPartial((1, 1), (1, 1), ((0, 0),) * 2, in_group=4)
-    windows = {"x": (1, 1, 4, 9), "weights": (1, 8, 4, 4), "out": (1, 1, 8, 6)}
+    windows = {"x": (1, 1, 4, 43), "weights": (1, 8, 4, 4), "out": (1, 1, 8, 40)}
     padded = {name: (*w[:3], 1, *w[3:]) for name, w in windows.items()}
     assert flat.cycles(target, windows, 2) == square.cycles(target, padded, 2)
     turned = {name: (*w, 1) for name, w in windows.items()}
@@ -272,3 +272,11 @@ def test_row_pieces() -> None:
     assert spread.row_pieces(windows, 6, 2) == 15 * 7
     matrices = {"a": (4, 7), "b": (7, 3), "out": (4, 3)}
     assert MatMulPartial("AMP").row_pieces(matrices, 6, 2) == 6
+
+
+def test_parts_are_joined_along_dimensions_without_spread_only() -> None:
+    """Where data is spread, a part's first input does not say which phase it begins with."""
+    windows = {"x": (1, 1, 4, 6, 9), "weights": (1, 8, 4, 3, 5), "out": (1, 1, 8, 9, 5)}
+    codelet = ConvPartial((1, 1), (1, 1), ((1, 1), (0, 0)), spread=(2, 1))
+    slides = [free.slide for free in codelet.free_axes(windows) if free.slide]
+    assert slides == [(("x",), 1, 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,13 @@ from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.define import Batch
+from ipuc.codelets.outer_product import OuterProduct
+from ipuc.emulator import run as fast
+from ipuc.emulator import strict
+from ipuc.planner.window import Slide, slide_parts
+from ipuc.program.builder import Builder
+from ipuc.program.family import separable
+from ipuc.target import parse_target
 
 Array = NDArray[Any]
 MANY = settings(max_examples=60, deadline=None)
@@ -187,6 +196,14 @@ def test_every_vertex_convolves(codelet: ConvVertex, kernel: int) -> None:
     np.testing.assert_array_equal(found[:, 0], want)
 
 
+def test_outer_product() -> None:
+    x, weights = whole(0, 1, 2, 9), whole(1, 6, 1, 1)
+    want = onnx("Conv", x, weights, group=2)
+    codelet = OuterProduct((1,), (1,), ((0, 0),))
+    found = run(codelet, x[:, :, None], weights.reshape(2, 3, 1, 1), want.shape[2:])
+    np.testing.assert_array_equal(found.reshape(want.shape), want)
+
+
 @pytest.mark.parametrize("partials", ["float32", "float16"])
 def test_depthwise(partials: str) -> None:
     x, weights = whole(0, 2, 6, 5, 7), whole(1, 6, 1, 3, 2)
@@ -233,3 +250,63 @@ def test_sums_in_halves_are_rounded_each_time_the_hardware_adds(
     wide = (x.astype(np.float32)[None], weights.astype(np.float32)[:, None])
     found = run(codelet, *wide, (1, 1))[0, :, 0, 0, 0]
     assert (found == total).mean() > 0.9
+
+
+@pytest.mark.parametrize("parts", [(1, 1), (2, 3), (3, 7)])
+@pytest.mark.parametrize("halves", [False, True])
+def test_spread_data_over_many_vertices(parts: tuple[int, int], halves: bool) -> None:
+    """A gradient of strides 2 and 3 cut into parts of every phase, tile by tile and joined.
+
+    Whole numbers: the sums are exact, in halves too.
+    """
+    x, weights = np.clip(whole(0, 2, 3, 4, 5), -4, 4), np.clip(whole(1, 3, 2, 3, 4), -4, 4)
+    want = onnx("ConvTranspose", x, weights, strides=[2, 3], pads=[1, 0, 0, 2])
+    turned = np.flip(weights, (2, 3)).swapaxes(0, 1)
+    dtype = "float16" if halves else "float32"
+    graph = Builder(parse_target("tiny"))
+    data = graph.input("x", dtype, (2, 1, *x.shape[1:]))
+    kernel = graph.input("weights", dtype, (1, *turned.shape))
+    out = graph.variable("out", dtype, (2, 1, *want.shape[1:]))
+    slides = (
+        Slide(4, want.shape[2], 3, pad=1, spread=2),
+        Slide(5, want.shape[3], 4, pad=3, spread=3),
+    )
+    with graph.compute_set("gradient") as work:
+        for one in itertools.product(
+            *(slide_parts(slide, n) for slide, n in zip(slides, parts, strict=True))
+        ):
+            codelet = ConvPartial(
+                (1, 1), (1, 1), tuple(p.pads for p in one), dtype, spread=(2, 3), in_group=4
+            )
+            sizes = ((2, 1, 3, *(p.in_size for p in one)), (2, 1, 2, *(p.out_size for p in one)))
+            steps = [
+                [math.prod(tensor.shape[axis + 1 :]) for axis in range(5)] for tensor in (data, out)
+            ]
+            where = separable(0, *(np.arange(len(p.index)) % 2 for p in one))
+            work.add(
+                codelet,
+                where,
+                x=graph.field(
+                    data,
+                    [p.in_begin * s for p, s in zip(one, steps[0][3:], strict=True)],
+                    sizes[0],
+                    steps[0],
+                ),
+                weights=graph.field(kernel, [p.index * 0 for p in one], (1, *turned.shape)),
+                out=graph.field(
+                    out,
+                    [p.out_begin * s for p, s in zip(one, steps[1][3:], strict=True)],
+                    sizes[1],
+                    steps[1],
+                ),
+            )
+    graph.output("out", out)
+    graph.map_rest()
+    program = graph.build()
+    inputs = {
+        "x": x.reshape(data.shape).astype(dtype),
+        "weights": turned.reshape(kernel.shape).astype(dtype),
+    }
+    for mode in (fast.run, strict.run):
+        found = mode(program, inputs)["out"]
+        np.testing.assert_array_equal(found.reshape(want.shape), want)
