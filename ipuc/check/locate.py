@@ -33,20 +33,25 @@ class Place:
     vertex: int | None
 
 
-def locate(program: Program, tensor: Tensor, element: int) -> Place:
+def locate(program: Program, tensor: Tensor, element: int, layer: str | None = None) -> Place:
     """Find the vertex that writes an element last.
 
     Args:
         program: whose steps are searched.
         tensor: where a value lies.
         element: row-major position in the tensor.
+        layer: what layers after this one write, in the place of its values, does not count.
     """
     home = _home(tensor, element)
     if home is None:
         return Place(None, None, None, None)
     variable, at = home
+    names = [one.name for one in program.layers]
+    later = set(names[names.index(layer) + 1 :]) if layer in names else set()
     for step in reversed(list(program.bodies())):
         if isinstance(step, Execute | Sweep):
+            if step.compute_set.families[0].layer in later:
+                continue
             place = _writer(step.compute_set, variable, at)
             if place is not None:
                 return place

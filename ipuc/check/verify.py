@@ -191,7 +191,7 @@ def verify_model(
             if value not in wanted:
                 continue
             expected = wanted.pop(value)
-            found = outputs[value] if value in outputs else _value(emulator, program, value)
+            found = outputs[value] if value in outputs else emulator.value(value)
             half = expected.dtype.name == "float16"
             limit = max(allowed, HALF_TOLERANCE) if half else allowed
             difference = compare(found, expected, limit)
@@ -271,10 +271,6 @@ def _layers(program: Program) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             yield name, "Output", (name,)
 
 
-def _value(emulator: Emulator, program: Program, name: str) -> Array:
-    return emulator.memory.tensor(program.values[name])
-
-
 def _mismatch(
     program: Program,
     layer: str,
@@ -288,7 +284,7 @@ def _mismatch(
     if found.shape != expected.shape:
         nan = math.nan
         return Mismatch(layer, None, None, None, None, value, element, nan, nan)
-    place = locate(program, program.values[value], element)
+    place = locate(program, program.values[value], element, layer)
     return Mismatch(
         layer,
         place.compute_set,

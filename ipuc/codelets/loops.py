@@ -32,6 +32,18 @@ UNARY: dict[str, Loop] = {
     "tanh": ((12, 2), (4, 4)),
 }
 
+#: Where a vertex that writes over its operand has another loop; by the operation of UnaryOp.
+UNARY_IN_PLACE: dict[str, Loop] = {
+    "abs": ((5, 2), (5, 4)),
+    "at_least": ((2, 2), (2, 4)),
+    "at_most": ((2, 2), (2, 4)),
+    "log": ((14, 2), (6, 4)),
+    "neg": ((3, 2), (3, 4)),
+    "relu": ((2, 2), (2, 4)),
+    "sigmoid": ((10, 2), (4, 4)),
+    "tanh": ((10, 2), (2, 4)),
+}
+
 BINARY: dict[str, Loop] = {
     "add": ((3, 2), (3, 4)),
     "bits": ((7, 1), (7, 1)),

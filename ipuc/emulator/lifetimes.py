@@ -1,4 +1,4 @@
-"""When the memory of a variable can be used again."""
+"""When memory can be used again, and when what it held must be kept for those who ask later."""
 
 from __future__ import annotations
 
@@ -57,6 +57,47 @@ def _used(program: Program, step: Step) -> Iterator[int]:
                 yield child.condition
             case Call():
                 yield from _used(program, program.functions[child.function])
+
+
+def overwritten(program: Program) -> dict[int, list[str]]:
+    """Values that are gone at the end of a run, by the number of the top-level step that takes one.
+
+    A vertex in place leaves the result of its layer where that of an earlier layer lay. A value
+    that no layer makes counts as made before all of them.
+    """
+    number = {layer.name: at for at, layer in enumerate(program.layers)}
+    made = {value: at for at, layer in enumerate(program.layers) for value in layer.outputs}
+    lying: dict[int, list[str]] = {}
+    for value, tensor in program.values.items():
+        sources = (piece.source for piece in tensor.pieces)
+        for variable in {s.variable for s in sources if isinstance(s, View)}:
+            lying.setdefault(variable, []).append(value)
+    found: dict[int, list[str]] = {}
+    gone: set[str] = set()
+    for at, step in enumerate(program.main.steps):
+        for variable, layer in _written(program, step):
+            later = number.get(layer, -1)
+            for value in lying.get(variable, ()):
+                if made.get(value, -1) < later and value not in gone:
+                    gone.add(value)
+                    found.setdefault(at, []).append(value)
+    return found
+
+
+def _written(program: Program, step: Step) -> Iterator[tuple[int, str]]:
+    """Every variable that vertices and copies change, with the layer they belong to."""
+    for child in walk(step):
+        match child:
+            case Execute() | Sweep():
+                for family in child.compute_set.families:
+                    for spec in family.codelet.fields:
+                        if spec.writes:
+                            yield family.fields[spec.name].variable, family.layer
+            case Copy():
+                for move in child.moves:
+                    yield move.destination.variable, child.layer
+            case Call():
+                yield from _written(program, program.functions[child.function])
 
 
 def wholly_written(program: Program, compute_set: ComputeSet) -> set[int]:

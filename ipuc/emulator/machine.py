@@ -53,6 +53,8 @@ class Machine(ABC):
 
     Attributes:
         stores: rounds, and knows how many values were too large for a half.
+        due: values of the graph to keep before a top-level step, by its number.
+        kept: those values, once that step has run.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Machine(ABC):
     ) -> None:
         self.program = program
         self.stores = Stores(program, arithmetic)
+        self.due: Mapping[int, list[str]] = {}
+        self.kept: dict[str, Array] = {}
         self._watch = watch
         self._inputs: dict[str, Array] = {}
         self._outputs: dict[str, Array] = {}
@@ -83,8 +87,11 @@ class Machine(ABC):
         self._inputs = check_inputs(self.program.inputs, inputs)
         self._outputs = {}
         self.stores.overflows.clear()
+        self.kept.clear()
         with _one_library_thread().limit(limits=1, user_api="blas"):
             for number, step in enumerate(self.program.main.steps):
+                for name in self.due.get(number, ()):
+                    self.kept[name] = self.tensor(self.program.values[name])
                 self.step(step)
                 if self._watch is not None:
                     self._watch(step)
@@ -144,6 +151,11 @@ class Machine(ABC):
         """The values of a tensor: a new array of its shape."""
         return tensor_values(tensor, self.read)
 
+    def value(self, name: str) -> Array:
+        """A value of the graph, after a run that kept it."""
+        known = self.kept.get(name)
+        return self.tensor(self.program.values[name]) if known is None else known
+
 
 def tensor_values(tensor: Tensor, read: Callable[[int], Array]) -> Array:
     """Put a tensor together from the flat contents of its variables."""
@@ -192,11 +204,11 @@ def compute(
         batch = Batch(
             family.grid,
             family.windows(),
-            lambda name, sums, number: stores.accumulated(family.fields[name], sums, number),
+            lambda name, sums, number: stores.accumulated(family, name, sums, number),
             into or {},
         )
         made = family.codelet.compute(batch, **operands)
-    made = {name: stores.field(family.fields[name], np.asarray(v)) for name, v in made.items()}
+    made = {name: stores.field(family, name, np.asarray(v)) for name, v in made.items()}
     if len(made) > 1:
         # Storing one output must not change another that is a view of memory.
         return {

@@ -8,7 +8,7 @@ import numpy as np
 
 from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.coalesce import coalesce
-from ipuc.emulator.lifetimes import last_uses, wholly_written
+from ipuc.emulator.lifetimes import last_uses, overwritten, wholly_written
 from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import destination, gather, scatter
@@ -88,11 +88,13 @@ class Emulator(Machine):
         self._wide: dict[int, Array] = {}
         watch = None if observe is None else lambda step: observe(step, memory)
         super().__init__(program, watch, arithmetic)
+        self.due = overwritten(program) if keep else {}
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Run every family of a compute set; nothing written is read in the same set."""
         if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
             self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
+        self.stores.step = compute_set.name
         for variable in wholly_written(self.program, compute_set):
             self.memory.fill(variable)
         for family in self._joined[id(compute_set)][1]:
@@ -164,10 +166,10 @@ def run_values(
     program: Program, inputs: Mapping[str, Array], names: Iterable[str] | None = None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Run a program and keep the value of every layer: (outputs, values by graph name)."""
-    wanted = program.values if names is None else {n: program.values[n] for n in names}
     emulator = Emulator(program)
     outputs = emulator.run(inputs)
-    return outputs, {name: emulator.memory.tensor(tensor) for name, tensor in wanted.items()}
+    wanted = program.values if names is None else names
+    return outputs, {name: emulator.value(name) for name in wanted}
 
 
 __all__ = ["Emulator", "Memory", "compute", "run", "run_values"]

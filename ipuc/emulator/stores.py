@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic, Bits, random_bits, to_half
 from ipuc.errors import ValueRangeError
-from ipuc.program.family import Access
+from ipuc.program.family import Access, VertexFamily
 from ipuc.program.operand import gather_grid
 from ipuc.program.program import Program
 from ipuc.program.variables import Variable
@@ -30,11 +30,13 @@ class Stores:
         arithmetic: how to round.
         overflows: finite values that were too large for a half, by the layer that made them (an
             input counts by its name).
+        step: name of the compute set that is running, which is that of the value it makes.
     """
 
     def __init__(self, program: Program, arithmetic: Arithmetic | None = None) -> None:
         self.arithmetic = arithmetic or Arithmetic.of(program.metadata)
         self.overflows: dict[str, int] = {}
+        self.step = ""
         self._variables = program.variables
         self._numbers: dict[int, Ints] = {}
 
@@ -46,22 +48,39 @@ class Stores:
         """What a variable holds once the host has written all of it."""
         return self._rounded(variable, values, lambda: self._numbering(values.size), 0)
 
-    def field(self, access: Access, values: Array, number: int = 0) -> Array:
+    def field(self, family: VertexFamily, name: str, values: Array, number: int = 0) -> Array:
         """What memory holds once a field has been written.
 
         Args:
-            access: the field.
+            family: the vertices that write it.
+            name: of the field.
             values: broadcastable to [*grid, *window].
             number: of the rounding, where the hardware accumulates into halves; 0 for a store.
         """
-        return self._rounded(access.variable, values, lambda: self._elements(access), number)
+        access = family.fields[name]
+        again = family.codelet.spec(name).reads
+        return self._rounded(
+            access.variable,
+            values,
+            lambda: self._elements(access),
+            number,
+            family.layer,
+            # What takes the place of another value is rounded as if it had a place of its own.
+            self.step if again else "",
+        )
 
-    def accumulated(self, access: Access, values: Array, number: int) -> Array:
+    def accumulated(self, family: VertexFamily, name: str, values: Array, number: int) -> Array:
         """A hardware accumulation into a field of halves: rounded, in float32."""
-        return self.field(access, values, number).astype(np.float32)
+        return self.field(family, name, values, number).astype(np.float32)
 
     def _rounded(
-        self, variable: int, values: Array, elements: Callable[[], Ints], number: int
+        self,
+        variable: int,
+        values: Array,
+        elements: Callable[[], Ints],
+        number: int,
+        layer: str = "",
+        name: str = "",
     ) -> Array:
         into = self._variables[variable]
         if into.narrowed:
@@ -72,10 +91,10 @@ class Stores:
         if self.arithmetic.seed is not None:
             places = elements()
             values = np.broadcast_to(values, places.shape)
-            bits = random_bits(self.arithmetic, into.name, places, number)
+            bits = random_bits(self.arithmetic, name or into.name, places, number)
         made, lost = to_half(values, saturate=self.arithmetic.saturate, bits=bits)
         if lost:
-            layer = into.origin or into.name
+            layer = layer or into.origin or into.name
             self.overflows[layer] = self.overflows.get(layer, 0) + lost
         return made
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic, fitted
+from ipuc.emulator.lifetimes import overwritten
 from ipuc.emulator.machine import Array, Machine, compute
 from ipuc.errors import ProgramError, TooLarge
 from ipuc.program.family import Access, IndexMap, VertexFamily
@@ -80,6 +81,7 @@ class StrictEmulator(Machine):
         arithmetic: Arithmetic | None = None,
     ) -> None:
         super().__init__(program, watch, arithmetic)
+        self.due = overwritten(program)
         tiles = program.target.all_tiles
         wanted = tiles * sum(v.size * v.itemsize for v in program.variables)
         if wanted > max_bytes:
@@ -112,6 +114,7 @@ class StrictEmulator(Machine):
 
     def execute(self, compute_set: ComputeSet) -> None:
         """Exchange what is read, run vertex by vertex, take home what is written, forget."""
+        self.stores.step = compute_set.name
         needed = self._touched(compute_set, writes=False)
         written = self._touched(compute_set, writes=True)
         self._one_writer(compute_set, written)
@@ -161,7 +164,8 @@ class StrictEmulator(Machine):
             for name, a in family.fields.items()
         }
         grid = (1,) * len(ones)
-        single = VertexFamily(family.codelet, grid, IndexMap(tile, ones), fields)
+        where = IndexMap(tile, ones)
+        single = VertexFamily(family.codelet, grid, where, fields, family.origins)
         made = compute(
             single, lambda variable: np.asarray(self._private[variable][tile]), self.stores
         )
@@ -305,10 +309,10 @@ def run_values(
     max_bytes: int = MAX_BYTES,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Run a program and keep the value of every layer: (outputs, values by graph name)."""
-    wanted = program.values if names is None else {n: program.values[n] for n in names}
     emulator = StrictEmulator(program, max_bytes=max_bytes)
     outputs = emulator.run(inputs)
-    return outputs, {name: emulator.tensor(tensor) for name, tensor in wanted.items()}
+    wanted = program.values if names is None else names
+    return outputs, {name: emulator.value(name) for name in wanted}
 
 
 __all__ = ["Exchange", "StrictEmulator", "run", "run_values"]

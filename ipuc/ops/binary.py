@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from ipuc.codelets.binary import BinaryOp
@@ -13,11 +14,21 @@ from ipuc.program.tensor import Tensor
 
 
 def binary(
-    ctx: Context, kind: str, a: Tensor, b: Tensor, name: str, dtype: str | None = None
+    ctx: Context,
+    kind: str,
+    a: Tensor,
+    b: Tensor,
+    name: str,
+    dtype: str | None = None,
+    *,
+    over: Iterable[str] = (),
 ) -> Tensor:
-    """Apply a BinaryOp, with broadcasting; the result's type is a's unless given."""
+    """Apply a BinaryOp, with broadcasting; the result's type is a's unless given.
+
+    `over` is that of `elementwise`; the operands are fields "a" and "b".
+    """
     codelet = BinaryOp(kind, integer=not a.dtype.startswith(("float", "bool")))
-    return elementwise(ctx, codelet, {"a": a, "b": b}, dtype or a.dtype, name)
+    return elementwise(ctx, codelet, {"a": a, "b": b}, dtype or a.dtype, name, over)
 
 
 class BinaryElementwise(Op):
@@ -30,7 +41,8 @@ class BinaryElementwise(Op):
         a, b = ctx.inputs(node)
         (output,) = node.outputs
         dtype = ctx.dtype(output, node.where())
-        ctx.define(output, binary(ctx, self.operation(node), a, b, output, dtype))
+        made = binary(ctx, self.operation(node), a, b, output, dtype, over=("a", "b"))
+        ctx.define(output, made)
 
     def operation(self, node: Node) -> str:
         """The codelet's operation, by the node's attributes."""

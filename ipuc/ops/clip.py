@@ -36,18 +36,18 @@ class Clip(Op):
         high = _bound(ctx, node, 2, "max")
         made = x
         if isinstance(low, float) and isinstance(high, float):
-            made = unary(ctx, "clip", x, output, low, high)
+            made = unary(ctx, "clip", x, output, low, high, over=("x",))
         elif low is not None and high is not None:
             operands = {"x": x, "low": _tensor(ctx, low, x), "high": _tensor(ctx, high, x)}
-            made = elementwise(ctx, Clamp(), operands, x.dtype, output)
+            made = elementwise(ctx, Clamp(), operands, x.dtype, output, ("x",))
         elif isinstance(low, float):
-            made = unary(ctx, "at_least", x, output, low)
+            made = unary(ctx, "at_least", x, output, low, over=("x",))
         elif isinstance(high, float):
-            made = unary(ctx, "at_most", x, output, high)
+            made = unary(ctx, "at_most", x, output, high, over=("x",))
         elif low is not None:
-            made = binary(ctx, "max", x, low, output)
+            made = binary(ctx, "max", x, low, output, over=("a",))
         elif high is not None:
-            made = binary(ctx, "min", x, high, output)
+            made = binary(ctx, "min", x, high, output, over=("a",))
         ctx.define(output, made)
 
 

@@ -31,11 +31,11 @@ class LayerNormalization(Op):
         epsilon = float(node.attributes.get("epsilon", 1e-5))
         inverse = inverse_deviation(ctx, variance, epsilon, output)
         shift = node.inputs[2] if len(node.inputs) > 2 else ""
-        level = binary(ctx, "mul", rest, inverse, f"{output} normalised")
+        level = binary(ctx, "mul", rest, inverse, f"{output} normalised", over=("a",))
         if shift:
             made = multiply_add(ctx, level, scale, ctx.tensor(shift), output, x.dtype)
         else:
-            made = binary(ctx, "mul", level, scale, output, x.dtype)
+            made = binary(ctx, "mul", level, scale, output, x.dtype, over=("a",))
         ctx.define(output, made)
         for name, tensor in zip(node.outputs[1:], (mean, inverse), strict=False):
             if name:

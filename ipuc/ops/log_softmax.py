@@ -21,6 +21,6 @@ class LogSoftmax(Op):
         """Greatest element, subtract, exp, sum, log, subtract (PopLibs popnn LogSoftmax.cpp)."""
         x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
         axes = softmax_axes(node, len(x.shape))
-        shifted, _, total = exponentials(ctx, x, axes, output)
+        shifted, _, total = exponentials(ctx, x, axes, output, keep=True)
         total = unary(ctx, "log", total, f"{output} log")
-        ctx.define(output, binary(ctx, "sub", shifted, total, output, x.dtype))
+        ctx.define(output, binary(ctx, "sub", shifted, total, output, x.dtype, over=("a",)))

@@ -22,5 +22,5 @@ class Mean(Op):
         inputs = ctx.inputs(node)
         made = chain(ctx, "add", inputs, output)
         if len(inputs) > 1:
-            made = unary(ctx, "scale", made, output, 1 / len(inputs))
+            made = unary(ctx, "scale", made, output, 1 / len(inputs), over=("x",))
         ctx.define(output, made)

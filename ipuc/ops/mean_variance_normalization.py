@@ -26,4 +26,4 @@ class MeanVarianceNormalization(Op):
         _, rest = centred(ctx, x, axes, output)
         variance = mean_square(ctx, rest, axes, output)
         inverse = inverse_deviation(ctx, variance, _EPSILON**2, output)
-        ctx.define(output, binary(ctx, "mul", rest, inverse, output, x.dtype))
+        ctx.define(output, binary(ctx, "mul", rest, inverse, output, x.dtype, over=("a",)))

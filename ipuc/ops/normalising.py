@@ -21,9 +21,10 @@ def per_channel(ctx: Context, tensor: Tensor, rank: int) -> Tensor:
 
 
 def centred(ctx: Context, x: Tensor, axes: Sequence[int], name: str) -> tuple[Tensor, Tensor]:
-    """Mean along axes, and x without it; halves become float32."""
+    """Mean along axes, and x without it, which may take its place; halves become float32."""
     middle = mean(ctx, x, axes, f"{name} mean", wide(x.dtype))
-    return middle, binary(ctx, "sub", x, middle, f"{name} centred", wide(x.dtype))
+    rest = binary(ctx, "sub", x, middle, f"{name} centred", wide(x.dtype), over=("a",))
+    return middle, rest
 
 
 def mean_square(ctx: Context, x: Tensor, axes: Sequence[int], name: str) -> Tensor:
@@ -45,6 +46,6 @@ def inverse_deviation(ctx: Context, variance: Tensor, epsilon: float, name: str)
 def multiply_add(
     ctx: Context, x: Tensor, scale: Tensor, shift: Tensor, name: str, dtype: str
 ) -> Tensor:
-    """Lower x * scale + shift, with broadcasting."""
+    """Lower x * scale + shift, with broadcasting; the layer reads x no more."""
     operands = {"x": x, "scale": scale, "shift": shift}
-    return elementwise(ctx, MultiplyAdd(), operands, dtype, name)
+    return elementwise(ctx, MultiplyAdd(), operands, dtype, name, ("x",))

@@ -28,6 +28,6 @@ class Pow(Op):
         if exponent is not None and scalar and x.dtype.startswith("float"):
             cheap = _CHEAP.get(float(exponent.ravel()[0]))
             if cheap is not None:
-                ctx.define(output, unary(ctx, cheap, x, output))
+                ctx.define(output, unary(ctx, cheap, x, output, over=("x",)))
                 return
-        ctx.define(output, binary(ctx, "pow", x, y, output))
+        ctx.define(output, binary(ctx, "pow", x, y, output, over=("a",)))

@@ -34,7 +34,7 @@ class PRelu(BinaryElementwise):
         shape = _aligned(x.shape, slope.shape)
         assert shape is not None
         slope = ctx.builder.reshape(slope, shape)
-        ctx.define(output, binary(ctx, self.kind, x, slope, output))
+        ctx.define(output, binary(ctx, self.kind, x, slope, output, over=("a",)))
 
 
 def _aligned(x: Shape, slope: Shape) -> Shape | None:

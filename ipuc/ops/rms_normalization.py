@@ -29,5 +29,6 @@ class RMSNormalization(Op):
         square = mean_square(ctx, x, axes, output)
         epsilon = float(node.attributes.get("epsilon", 1e-5))
         inverse = inverse_deviation(ctx, square, epsilon, output)
-        level = binary(ctx, "mul", x, inverse, f"{output} normalised", wide(x.dtype))
-        ctx.define(output, binary(ctx, "mul", level, scale, output, x.dtype))
+        dtype = wide(x.dtype)
+        level = binary(ctx, "mul", x, inverse, f"{output} normalised", dtype, over=("a",))
+        ctx.define(output, binary(ctx, "mul", level, scale, output, x.dtype, over=("a",)))

@@ -25,15 +25,16 @@ def softmax_axes(node: Node, rank: int) -> list[int]:
 
 
 def exponentials(
-    ctx: Context, x: Tensor, axes: list[int], name: str
+    ctx: Context, x: Tensor, axes: list[int], name: str, *, keep: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Shift the greatest element to 0: (shifted elements, their exponentials, and the sums).
 
-    Halves become float32 here, so that they are rounded once, in the result.
+    Halves become float32 here, so that they are rounded once, in the result. The exponentials may
+    take the place of the shifted elements unless those are to be kept.
     """
     greatest = reduce(ctx, "max", x, axes, f"{name} max")
-    shifted = binary(ctx, "sub", x, greatest, f"{name} shifted", wide(x.dtype))
-    powers = unary(ctx, "exp", shifted, f"{name} exp")
+    shifted = binary(ctx, "sub", x, greatest, f"{name} shifted", wide(x.dtype), over=("a",))
+    powers = unary(ctx, "exp", shifted, f"{name} exp", over=() if keep else ("x",))
     return shifted, powers, reduce(ctx, "sum", powers, axes, f"{name} sum")
 
 
@@ -47,4 +48,4 @@ class Softmax(Op):
         x, (output,) = ctx.tensor(node.inputs[0]), node.outputs
         axes = softmax_axes(node, len(x.shape))
         _, powers, total = exponentials(ctx, x, axes, output)
-        ctx.define(output, binary(ctx, "div", powers, total, output, x.dtype))
+        ctx.define(output, binary(ctx, "div", powers, total, output, x.dtype, over=("a",)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from ipuc.codelets.unary import UnaryOp
@@ -14,10 +14,19 @@ from ipuc.program.tensor import Tensor
 
 
 def unary(
-    ctx: Context, kind: str, x: Tensor, name: str, *numbers: float, dtype: str | None = None
+    ctx: Context,
+    kind: str,
+    x: Tensor,
+    name: str,
+    *numbers: float,
+    dtype: str | None = None,
+    over: Iterable[str] = (),
 ) -> Tensor:
-    """Apply a UnaryOp; the result has the operand's type unless `dtype` says otherwise."""
-    return elementwise(ctx, UnaryOp(kind, numbers), {"x": x}, dtype or x.dtype, name)
+    """Apply a UnaryOp; the result has the operand's type unless `dtype` says otherwise.
+
+    `over` is that of `elementwise`; the operand is field "x".
+    """
+    return elementwise(ctx, UnaryOp(kind, numbers), {"x": x}, dtype or x.dtype, name, over)
 
 
 class UnaryElementwise(Op):
@@ -37,7 +46,7 @@ class UnaryElementwise(Op):
         (output,) = node.outputs
         dtype = ctx.dtype(output, node.where())
         kind, numbers = self.operation(node)
-        ctx.define(output, unary(ctx, kind, x, output, *numbers, dtype=dtype))
+        ctx.define(output, unary(ctx, kind, x, output, *numbers, dtype=dtype, over=("x",)))
 
     def operation(self, node: Node) -> tuple[str, tuple[float, ...]]:
         """The codelet's operation and its parameters, by the node's attributes."""

@@ -15,7 +15,7 @@ def chain(ctx: Context, kind: str, tensors: list[Tensor], name: str) -> Tensor:
     """Combine tensors from left to right; one alone is itself."""
     total, *rest = tensors
     for tensor in rest:
-        total = binary(ctx, kind, total, tensor, name)
+        total = binary(ctx, kind, total, tensor, name, over=("a", "b"))
     return total
 
 

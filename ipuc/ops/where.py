@@ -24,4 +24,4 @@ class Where(Op):
         flag, x, y = ctx.inputs(node)
         (output,) = node.outputs
         operands = {"flag": flag, "a": x, "b": y}
-        ctx.define(output, elementwise(ctx, Select(), operands, x.dtype, output))
+        ctx.define(output, elementwise(ctx, Select(), operands, x.dtype, output, ("a",)))

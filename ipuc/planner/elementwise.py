@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ipuc.codelets.define import Codelet
 from ipuc.errors import ProgramError
 from ipuc.planner.context import Context
+from ipuc.planner.in_place import write_over
 from ipuc.planner.portions import portions, row_major
 from ipuc.planner.search import candidates, rank
 from ipuc.program.builder import ComputeSetBuilder, common_factors
@@ -24,7 +25,12 @@ MAX_BOXES = 64
 
 
 def elementwise(
-    ctx: Context, codelet: Codelet, operands: Mapping[str, Tensor], dtype: str, name: str
+    ctx: Context,
+    codelet: Codelet,
+    operands: Mapping[str, Tensor],
+    dtype: str,
+    name: str,
+    over: Iterable[str] = (),
 ) -> Tensor:
     """Apply a codelet to broadcast operands.
 
@@ -34,10 +40,16 @@ def elementwise(
         operands: input tensors by field name, of shapes that broadcast.
         dtype: element type of the result, as tiles carry it.
         name: name of the result.
+        over: fields whose operands the layer being lowered does not read again. The result takes
+            the place of the first of them that nothing else needs and that has its shape, type
+            and layout.
 
     Returns:
-        A new row-major variable of the broadcast shape.
+        That operand, or a new row-major variable of the broadcast shape.
     """
+    made = write_over(ctx, codelet, operands, dtype, name, over)
+    if made is not None:
+        return made
     shape = np.broadcast_shapes(*(tensor.shape for tensor in operands.values()))
     out = ctx.builder.variable(name, dtype, shape)
     fields = [*operands, "out"]

@@ -188,7 +188,7 @@ def test_comparing(ipuc: Run, net: Path, compiled: Path) -> None:
     assert changes["cycles"] == {
         "other": quick,
         "this": slow,
-        "change": slow / quick - 1,
+        "change": pytest.approx(slow / quick - 1),
         "over": True,
     }
     assert changes["memory"]["over"] is False
@@ -270,6 +270,9 @@ def test_pictures_of_a_profile(ipuc: Run, compiled: Path, folder: Path, view: st
     only(folder, "net.ipu", "net.onnx", f"net-{view}.png")
     found = ipuc("render", compiled, "--view", view, "--size", "320", "--json").json()
     assert found["pixels"] == [320, 180]
+    assert ("--measure" in ipuc("render", "--view", view, "--measure", "sent").err) == (
+        view != "tiles"
+    )
     done = ipuc("info", f"net-{view}.png")
     assert done.code == 0, done.err
     assert view in done.out
