@@ -320,7 +320,10 @@ def expected(ctx: Context, made: ConvPlan, itemsize: int, placed: Placed) -> dic
         taken *= int(slide.reach(span, elements))
     held = group * outs * ins * math.prod(kernel)
     rate, bus = target.exchange_bytes_per_cycle, target.tiles_per_exchange_bus
+    # Neighbours that read the same elements share a bus: the innermost split axis decides which.
     pair = bus if splits.outs % bus == 0 else 1
+    inner = next((n for n in reversed((splits.batch, *splits.field)) if n > 1), 1)
+    weight_pair = bus if splits.outs == 1 and inner % bus == 0 else 1
     data, weights = placed.data, placed.weights
     if made.how.swap:
         data, weights = weights, data
@@ -335,7 +338,9 @@ def expected(ctx: Context, made: ConvPlan, itemsize: int, placed: Placed) -> dic
     compute = int(dearest(sizes, lambda found: _compute(ctx, made, found, itemsize)))
     costs = {
         "input exchange": int(exchange_cycles((taken - local_data) * itemsize, rate * pair)),
-        "weight exchange": int(exchange_cycles((held - local_weights) * itemsize, rate)),
+        "weight exchange": int(
+            exchange_cycles((held - local_weights) * itemsize, rate * weight_pair)
+        ),
         "compute": compute,
     }
     costs |= partials_costs(target, splits.depth, outputs, produced, itemsize, made.sums)
