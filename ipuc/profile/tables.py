@@ -84,11 +84,13 @@ def _exchanged(steps: list[Superstep]) -> int:
 
 
 def _peak_bytes_by_layer(found: Profile) -> dict[str, int]:
-    """Bytes of the fullest tile while any step of a layer runs."""
+    """Bytes of the fullest tile of a layer's IPU while any step of the layer runs."""
     memory, always = found.memory, found.memory.always_bytes
     peaks: dict[str, int] = {}
+    ipu = {step.layer: step.ipu for step in found.steps}
     for row, step in enumerate(memory.lives.steps):
-        fullest = int((always + memory.not_always[row]).max())
+        need = (always + memory.not_always[row]).reshape(found.program.target.ipus, -1)
+        fullest = int(need[ipu.get(step.layer, 0)].max())
         peaks[step.layer] = max(peaks.get(step.layer, 0), fullest)
     return peaks
 
