@@ -102,7 +102,7 @@ def check_rule(rule: str, graph: Graph, ipus: int) -> tuple[int, ...] | None:
             )
     if len(names) != ipus - 1:
         raise OptionError(
-            f"{len(names)} layers begin an IPU, but {ipus} IPUs need {ipus - 1}",
+            f"{ipus} IPUs have {ipus - 1} first layers beside the first, {len(names)} are named",
             where="--shard",
             fix="name the first layer of every IPU but the first",
         )

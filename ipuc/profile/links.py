@@ -66,6 +66,7 @@ def link_cycles(target: Target, crossing: Ints) -> int:
     carried = (routes(target.ipus) * crossing).sum(axis=(1, 2), dtype=np.int64)
     links = np.full((target.ipus, 4), target.ladder_links)
     links[:, _PAIR] = target.pair_links
-    bits = 8 * carried * target.clock_hz * 100
-    rate = links.reshape(-1) * target.link_bits_per_second * target.link_percent
-    return int(np.max(np.ceil(bits / rate)))
+    # Whole numbers of Python's: 64 bits would not hold them.
+    rate = target.link_bits_per_second * target.link_percent
+    bits = [8 * 100 * target.clock_hz * int(count) for count in carried]
+    return max(-(-b // (int(n) * rate)) for b, n in zip(bits, links.reshape(-1), strict=True))
