@@ -16,7 +16,7 @@ from ipuc.planner.poplin.search import AVAILABLE_MEMORY
 Record = Mapping[str, Any]
 
 #: What a plan costs, beside what it is: another version of the cost model may say otherwise.
-FIGURES = frozenset({"costs", "cycles", "temp_bytes", "balance"})
+FIGURES = frozenset({"costs", "cycles", "planned", "temp_bytes", "balance"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,14 @@ from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.cycles.amp import weights_per_unit
+from ipuc.planner.choices import Record, misfit
 from ipuc.planner.context import Context
 from ipuc.planner.conv_problem import Conv, conv_of, params_of
 from ipuc.planner.partials import partials_costs
 from ipuc.planner.plan import EVEN, WIDE, exchange_cycles
 from ipuc.planner.poplin.cost import Pass
-from ipuc.planner.poplin.search import Plan, choose
+from ipuc.planner.poplin.params import ConvParams
+from ipuc.planner.poplin.search import Plan, choose, choose_as
 from ipuc.planner.poplin.table import field_grain
 from ipuc.planner.poplin.transforms import Transforms, transformed
 from ipuc.planner.worker2017 import conv_splits
@@ -122,7 +124,10 @@ def plan_conv(
     """
     worker = ctx.granularity != "tile"
     memory = ctx.choices.memory(ctx.builder.layer)
-    key = ("conv", conv, itemsize, ctx.partials(itemsize), purpose, memory, placed, worker)
+    pinned = ctx.choices.pinned(ctx.builder.layer)
+    pin = None if pinned is None else repr(pinned)
+    sums = ctx.partials(itemsize)
+    key = ("conv", conv, itemsize, sums, purpose, memory, placed, worker, pin)
     if key not in ctx.plans:
         if worker and conv.groups == 1 and len(conv.slides) <= 2 and not purpose.dense:
             ctx.plans[key] = _plan_2017(ctx, _base(ctx, conv, itemsize), itemsize)
@@ -175,6 +180,10 @@ def _plan_poplin(
     params = params_of(conv, itemsize)
     partial = np.dtype(ctx.partials(itemsize)).itemsize
     target = ctx.target
+    pinned = ctx.choices.pinned(ctx.builder.layer)
+    if pinned is not None:
+        plan = _pinned(ctx, pinned, params, purpose, partial)
+        return executable(plan), {"chosen": _row(ctx, plan, placed), "next": []}
     found = choose(target, params, purpose, available_memory=memory, partial=partial).plans
     rows = [_row(ctx, plan, placed) for plan in found]
     record: dict[str, Any] = {"chosen": rows[0], "next": rows[1:]}
@@ -187,6 +196,36 @@ def _plan_poplin(
     else:
         record["cheapest wide and even"] = rows[0]
     return executable(found[0]), record
+
+
+def _pinned(ctx: Context, record: Record, params: ConvParams, purpose: Pass, partial: int) -> Plan:
+    """The plan that a record describes.
+
+    Raises:
+        OptionError: there is no such plan.
+    """
+    layer = ctx.builder.layer
+    try:
+        splits = record["splits"]
+        how = Transforms(
+            bool(record["swap"]), tuple(record["expand"]), tuple(record["flatten out"])
+        )
+        method = str(record["method"])
+        wanted = {
+            "groups_split": splits["group"],
+            "in_split": splits["ins"],
+            "out_split": splits["outs"],
+            "in_group": record["in group"],
+            "out_group": record["out group"],
+            "out_serial": record["serial"],
+        }
+        wanted |= {f"{name}_split": value for name, value in splits.items()}
+    except (KeyError, TypeError, AttributeError):
+        raise misfit(layer, "it is no plan of a convolution or matrix product") from None
+    plan = choose_as(ctx.target, params, purpose, partial, how, method, wanted)
+    if plan is None:
+        raise misfit(layer, "this layer has no plan with these splits and vertices")
+    return plan
 
 
 def executable(plan: Plan) -> ConvPlan:

@@ -122,13 +122,12 @@ def _wrong(record: Any) -> str:
         return "its plan is no object"
     if not isinstance(record.get("method", ""), str):
         return "its method is no word"
-    for group in ("splits", "serial"):
-        splits = record.get(group, {})
-        if not isinstance(splits, dict):
-            return f"its {group} are no object"
-        for name, parts in splits.items():
-            if not isinstance(parts, int) or isinstance(parts, bool) or parts < 1:
-                return f'split "{name}" is {parts!r}, no number of parts'
+    splits = record.get("splits", {})
+    if not isinstance(splits, dict):
+        return "its splits are no object"
+    for name, parts in (*splits.items(), ("serial", record.get("serial", 1))):
+        if not isinstance(parts, int) or isinstance(parts, bool) or parts < 1:
+            return f'split "{name}" is {parts!r}, no number of parts'
     return ""
 
 

@@ -138,7 +138,7 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(layers={"conv": {"splits": [2]}}), "its splits"),
         (changed(layers={"conv": {"splits": {"rows": 0}}}), 'split "rows" is 0'),
         (changed(layers={"conv": {"splits": {"rows": 1.5}}}), 'split "rows" is 1.5'),
-        (changed(layers={"conv": {"serial": {"in": True}}}), 'split "in" is True'),
+        (changed(layers={"conv": {"serial": True}}), 'split "serial" is True'),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, content: Any, says: str) -> None:

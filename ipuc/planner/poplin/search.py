@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ipuc.planner.poplin.cost import Pass, Problem
 from ipuc.planner.poplin.methods import methods
 from ipuc.planner.poplin.params import ConvParams, canonical
 from ipuc.planner.poplin.table import MOST_ROWS, SLICE_CYCLES, Axis, axes, grow, take
-from ipuc.planner.poplin.transforms import choices, transformed
+from ipuc.planner.poplin.transforms import Transforms, choices, transformed
 from ipuc.target import Target
 from ipuc.types import Ints
 
@@ -150,6 +150,48 @@ def choose(
         The plans; none only if a wide one was asked for and there is none.
     """
     return _choose(target, canonical(params), purpose, available_memory, partial, wide)
+
+
+def choose_as(
+    target: Target,
+    params: ConvParams,
+    purpose: Pass,
+    partial: int,
+    how: Transforms,
+    method: str,
+    wanted: Mapping[str, int],
+) -> Plan | None:
+    """The plan with given transforms, method and choices; None if there is no such plan.
+
+    Args:
+        target: the machine.
+        params: the convolution.
+        purpose: the pass.
+        partial: bytes of a partial sum of halves.
+        how: the transforms; `dilate_after` is as the parameters have it.
+        method: name of the vertex type.
+        wanted: choices by name (`out_split`, `in_group`, ...).
+    """
+    found: list[Plan] = []
+    for problem in _problems(target, canonical(params), purpose, partial):
+        mine = replace(problem.transforms, dilate_after=how.dilate_after)
+        if mine != how or problem.method.name != method:
+            continue
+        cut = [_only(axis, wanted) for axis in axes(problem.params, problem.method, target.tiles)]
+        if all(len(axis.used) for axis in cut):
+            made, _ = _look(problem, cut, math.inf, math.inf, quick=False, wide=False)
+            found = _merge(found, made)
+    return found[0] if found else None
+
+
+def _only(axis: Axis, wanted: Mapping[str, int]) -> Axis:
+    """The ways to cut an axis that fit."""
+    keep = np.ones(len(axis.used), bool)
+    for name, column in axis.columns.items():
+        if name in wanted:
+            keep &= column == wanted[name]
+    columns = {name: column[keep] for name, column in axis.columns.items()}
+    return Axis(columns, axis.used[keep], axis.work[keep], axis.steps[keep])
 
 
 def _problems(target: Target, params: ConvParams, purpose: Pass, partial: int) -> list[Problem]:
