@@ -25,7 +25,7 @@ from ipuc.render.ops_view import draw_ops
 from ipuc.render.paint import paint, save_png
 from ipuc.render.palettes import RAMPS
 from ipuc.render.place import place
-from ipuc.render.profile_views import VIEWS
+from ipuc.render.profile_views import MEASURES, VIEWS, tiles_view
 from ipuc.render.provenance import MARK
 from ipuc.version import __version__
 
@@ -46,13 +46,14 @@ the current folder is drawn.
   --view timeline  what every tile does at every modelled cycle
   --view memory    bytes by tile and category, and the limit
   --view liveness  bytes that are alive, by program step
-  --view tiles     compute cycles of every tile, as a heat map
+  --view tiles     compute cycles of every tile, or another --measure, as a heat map
 
 \b
 Examples:
   ipuc render --out graph.png
   ipuc render alexnet.ipu --size 4096 --palette alex --out alexnet.png
   ipuc render resnet34.ipu --view ops --out ops.png
+  ipuc render resnet34.ipu --view tiles --measure memory --size 1200
 
 The same program and seed give the same picture. `ipuc info graph.png` says what a picture shows.
 """
@@ -88,6 +89,11 @@ The same program and seed give the same picture. `ipuc info graph.png` says what
     help="What the colour shows: how dense the graph is, or how busy a node is.",
 )
 @click.option(
+    "--measure",
+    type=click.Choice(list(MEASURES)),
+    help="What --view tiles shows.  [default: compute]",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the layout."
 )
 @compile_options
@@ -100,11 +106,14 @@ def command(
     size: int | None,
     palette: str,
     mode: Any,
+    measure: str | None,
     seed: int,
     options: CompileOptions,
     as_json: bool,
 ) -> None:
     """Draw and say what was drawn."""
+    if measure is not None and view != "tiles":
+        raise OptionError("--measure is about tiles", fix="add --view tiles, or leave it out")
     if out is not None and out.suffix.lower() in _OTHER_PICTURES:
         raise OptionError(
             f"pictures are written as PNG, not as {out.suffix[1:].upper()}",
@@ -121,7 +130,7 @@ def command(
         if view == "ops":
             facts = _ops(opened, path, size or 4096)
         elif view in VIEWS:
-            facts = _chart(opened, path, view, size or 1600, bar)
+            facts = _chart(opened, path, view, size or 1600, measure or "compute", bar)
         else:
             facts = _graph(opened, path, size or 2048, palette, mode, seed, bar)
     facts |= {"seed": seed, "size": facts["size"], "out": str(path), "seconds": seconds[0]}
@@ -212,11 +221,15 @@ def _ops(opened: Opened, path: Path, size: int) -> dict[str, Any]:
     }
 
 
-def _chart(opened: Opened, path: Path, view: str, size: int, bar: Progress) -> dict[str, Any]:
+def _chart(
+    opened: Opened, path: Path, view: str, size: int, measure: str, bar: Progress
+) -> dict[str, Any]:
     """Draw a picture of the profile."""
     found = profile(opened.program, lambda done, of: bar("profile", done, of))
-    image = VIEWS[view](found, size)
-    save_png(image, path, {**_provenance(opened), "ipuc.view": view})
+    tiles = view == "tiles"
+    image = tiles_view(found, size, measure) if tiles else VIEWS[view](found, size)
+    about = {"ipuc.view": view, **({"ipuc.measure": measure} if tiles else {})}
+    save_png(image, path, {**_provenance(opened), **about})
     unknown = dict.fromkeys(("nodes", "edges", "drawn_points", "drawn_edges"))
     return {"view": view, **unknown, "size": size, "pixels": list(image.size)}
 
