@@ -96,8 +96,8 @@ def _as_matrices(array: Array, batch: int, rows: int) -> Array | None:
     Columns lie one after another, and rows do not overlap: what matrix libraries fill.
     """
     sizes, steps = array.shape, array.strides
-    high = _merged(sizes[batch : batch + rows], steps[batch : batch + rows])
-    wide = _merged(sizes[batch + rows :], steps[batch + rows :])
+    high = merged(sizes[batch : batch + rows], steps[batch : batch + rows])
+    wide = merged(sizes[batch + rows :], steps[batch + rows :])
     if high is None or wide is None or wide[1] != array.itemsize:
         return None
     if high[0] > 1 and high[1] < wide[0] * wide[1]:
@@ -107,7 +107,7 @@ def _as_matrices(array: Array, batch: int, rows: int) -> Array | None:
     )
 
 
-def _merged(sizes: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int] | None:
+def merged(sizes: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int] | None:
     """Extent and step of several axes as one; None if they are not one."""
     dims = [(n, s) for n, s in zip(sizes, steps, strict=True) if n != 1]
     if any(outer[1] != inner[0] * inner[1] for outer, inner in itertools.pairwise(dims)):

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import first_of_shared, grouped_product, shared_axes
+from ipuc.codelets.amp import first_of_shared, grouped_product, merged, shared_axes
 from ipuc.codelets.conv_phases import Phase, met, phases
 from ipuc.codelets.cycles.amp import Block
 from ipuc.codelets.define import (
@@ -197,7 +197,12 @@ class ConvVertex(Codelet):
         out_axes = list(range(axes + 3, axes + 3 + dims))
         kernel_axes = list(range(axes + 3 + dims, axes + 3 + 2 * dims))
         depth = columns.shape[ci] * math.prod(columns.shape[a] for a in kernel_axes)
-        right = columns.transpose(*lead, g, ci, *kernel_axes, b, *out_axes)
+        deep = [ci, *kernel_axes]
+        if merged(weights.shape[axes + 2 :], weights.strides[axes + 2 :]) is None:
+            # A part of a kernel must be copied: channel by channel the runs are longer.
+            deep = [*kernel_axes, ci]
+            weights = np.moveaxis(weights, axes + 2, -1)
+        right = columns.transpose(*lead, g, *deep, b, *out_axes)
         right = right.reshape(
             *columns.shape[:axes],
             columns.shape[g],

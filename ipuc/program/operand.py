@@ -61,7 +61,8 @@ def destination(access: Access, flat: Array) -> Array | None:
 
     There is none where a table is irregular, or vertices share elements.
     """
-    if access.offset.explicit is not None or 0 in access.strides:
+    still = any(n > 1 and not s for n, s in zip(access.shape, access.strides, strict=True))
+    if access.offset.explicit is not None or still:
         return None
     view, index = _view(access, flat)
     if index or view.shape != (*access.offset.grid, *access.shape):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ipuc.program.family import Access, IndexMap, separable
-from ipuc.program.operand import gather, gather_grid, scatter
+from ipuc.program.operand import destination, gather, gather_grid, scatter
 
 Array = NDArray[Any]
 regular: st.SearchStrategy[list[int]] = st.builds(
@@ -112,3 +112,22 @@ def test_the_first_of_those_that_share_an_axis_stays() -> None:
         Access(0, separable(0, [0, 0], [0, 3]), (3,), (1,)), flat, np.arange(1, 13).reshape(2, 2, 3)
     )
     assert flat.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@settings(max_examples=200, deadline=None)
+@given(accesses())
+def test_a_destination_is_the_field_itself(made: tuple[Access, int]) -> None:
+    """Where there is one, filling it writes element by element what its positions say."""
+    access, size = made
+    flat = np.arange(size)
+    place = destination(access, flat)
+    if place is not None:
+        np.testing.assert_array_equal(place, _places(access), strict=True)
+        assert np.may_share_memory(place, flat)
+
+
+def test_an_axis_of_one_element_may_have_any_stride() -> None:
+    flat = np.zeros(12)
+    tables = separable(0, [0, 6])
+    assert destination(Access(0, tables, (1, 3), (0, 1)), flat) is not None
+    assert destination(Access(0, tables, (2, 3), (0, 1)), flat) is None
