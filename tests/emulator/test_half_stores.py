@@ -13,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.run import Emulator
 from ipuc.emulator.strict import StrictEmulator
 from ipuc.pipeline import compile_model, run_program
+from ipuc.program.builder import Builder
 from ipuc.program.program import Program
 from ipuc.target import parse_target
 
@@ -143,15 +145,34 @@ def by_definition(x: Array, w: Array) -> Array:
     return total.astype(np.float32)
 
 
+def one_vertex(x: tuple[int, ...], w: tuple[int, ...], pad: int, partials: str) -> Program:
+    """A convolution of halves on the matrix unit of one tile, all in one vertex."""
+    graph = Builder(parse_target("tiny"))
+    out = (x[0], 1, w[0], *(n + 2 * pad - k + 1 for n, k in zip(x[2:], w[2:], strict=True)))
+    sizes = {"x": (x[0], 1, *x[1:]), "weights": (1, *w), "out": out}
+    read = {n: graph.input(n, "float16", size) for n, size in sizes.items() if n != "out"}
+    y = graph.variable("c", "float16", out)
+    plain = (1,) * (len(x) - 2)
+    with graph.compute_set("c") as work:
+        codelet = ConvPartial(plain, plain, ((pad, pad),) * len(plain), partials, in_group=16)
+        work.add(codelet, 0, **read, out=y)
+    graph.output("y", y)
+    graph.map_rest()
+    return graph.build()
+
+
 def test_a_convolution_into_halves_rounds_after_every_accumulation() -> None:
-    """On one tile no partial sums are exchanged: bit for bit the definition, in float64."""
+    """Bit for bit the definition, in float64."""
     net, small = CASES["convolution"]
     (w,) = (numpy_helper.to_array(t) for t in net.graph.initializer)
     x = DRAW.integers(-100, 100, small.shape).astype(np.float32)
     wanted = by_definition(x, w)
-    found = run_program(compiled(net, 1, "float16"), {"x": x})["y"]
+    inputs = {"x": x[:, None].astype(np.float16), "weights": w[None].astype(np.float16)}
+    found, once = (
+        Emulator(one_vertex(x.shape, w.shape, 1, partials)).run(inputs)["y"][:, 0]
+        for partials in ("float16", "float32")
+    )
     np.testing.assert_array_equal(found, wanted)
-    once = run_program(compiled(net, 1, "mixed"), {"x": x})["y"]
     assert (once != wanted).mean() > 0.1
 
 
@@ -177,13 +198,12 @@ def test_overflow_is_counted_by_layer_in_both_modes() -> None:
 
 def test_overflow_inside_an_accumulation_is_counted() -> None:
     """The first 16 channels give 76800, the next 16 take it away again."""
-    weights = {"w": np.full((4, 40, 1, 1), 40, np.float32)}
-    net = model([helper.make_node("Conv", ["x", "w"], ["y"], name="c")], weights, [1, 40, 1, 3])
-    x = np.zeros((1, 40, 1, 3), np.float32)
-    x[0, :16, 0, 1], x[0, 16:32, 0, 1] = 120, -120
-    for precision, lost in (("float16", {"c": 4}), ("mixed", {})):
-        emulator = Emulator(compiled(net, 1, precision))
-        y = emulator.run({"x": x})["y"]
+    weights = np.full((1, 4, 40, 1, 1), 40, np.float16)
+    x = np.zeros((1, 1, 40, 1, 3), np.float16)
+    x[0, 0, :16, 0, 1], x[0, 0, 16:32, 0, 1] = 120, -120
+    for partials, lost in (("float16", {"c": 4}), ("float32", {})):
+        emulator = Emulator(one_vertex((1, 40, 1, 3), (4, 40, 1, 1), 0, partials))
+        y = emulator.run({"x": x, "weights": weights})["y"]
         assert emulator.stores.overflows == lost
         assert np.isinf(y[..., 1]).all() == bool(lost)
         assert (y[..., [0, 2]] == 0).all()
