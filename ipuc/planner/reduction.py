@@ -13,12 +13,16 @@ from ipuc.codelets.reduce import Reduce
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
 from ipuc.planner.plan import exchange_cycles
+from ipuc.planner.popops.holdings import holdings
+from ipuc.planner.popops.stages import Operand, Reduction
 from ipuc.planner.portions import GridAxis, Portion, portions, row_major
 from ipuc.planner.search import candidates, rank
 from ipuc.planner.worst import part_sizes
 from ipuc.program.builder import common_factors
+from ipuc.program.family import Access, IndexMap
+from ipuc.program.operand import gather
 from ipuc.program.split import split_axis
-from ipuc.program.tensor import Tensor, View, fill
+from ipuc.program.tensor import Tensor, View, fill, of_variable
 from ipuc.program.variables import MIN_BYTES_PER_TILE
 from ipuc.target import Target
 from ipuc.types import Ints, Shape
@@ -66,8 +70,52 @@ def reduce(
     drop = common_factors([last]) or [(1, [0])]
     extents = tuple(n for n, _ in (*keep, *drop))
     strides = [s[0] for _, s in (*keep, *drop)]
+    if ctx.granularity == "tile" and _as_popops(
+        ctx, op, view, keep, drop, out, name, square=square
+    ):
+        return out
     _stages(ctx, op, view, extents, strides, len(keep), out, name, square)
     return out
+
+
+def _as_popops(
+    ctx: Context,
+    op: str,
+    view: View,
+    keep: Sequence[tuple[int, list[int]]],
+    drop: Sequence[tuple[int, list[int]]],
+    out: Tensor,
+    name: str,
+    *,
+    square: bool,
+) -> bool:
+    """Reduce what each tile holds, then between tiles; False if the operand does not allow it."""
+    # What lies together is combined last: the order of rows is free.
+    factors = [*keep, *sorted(drop, key=lambda factor: -abs(factor[1][0]))]
+    extents, strides = tuple(n for n, _ in factors), tuple(s[0] for _, s in factors)
+    variable = ctx.builder.variables[view.variable]
+    places = ctx.builder.placed(of_variable(variable))
+    if places is None:
+        # As poputil::mapTensorLinearly, which is where a plain tensor lies.
+        grain = ctx.target.vector_width(variable.itemsize)
+        ctx.builder.map_linear(of_variable(variable), grain)
+        places = variable.mapped()
+    tiles = places.dense(variable.size) - ctx.builder.first_tile
+    if tiles.min() < 0 or tiles.max() >= ctx.target.tiles:
+        return False  # on another IPU
+    operand = Operand(
+        view.variable, variable.dtype, view.offset, extents, strides, len(keep), tiles
+    )
+    access = Access(view.variable, IndexMap(view.offset), extents, strides)
+    held = holdings(gather(access, tiles.astype(np.int32)), len(keep))
+    if held is None:
+        return False
+    wide = op in ("sum", "prod") and out.dtype == "float16"
+    made = Reduction(ctx, name, op, square, "float32" if wide else out.dtype, out)
+    if not made.run(operand, held):
+        return False
+    made.note()
+    return True
 
 
 def identity(op: str, dtype: str) -> float:

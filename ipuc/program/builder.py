@@ -189,6 +189,27 @@ class Builder:
         tiles, begin = self.target.tiles - first_tile, self.first_tile + first_tile
         variable.mapping = linear_mapping(variable.size, tiles, grain, variable.itemsize, begin)
 
+    def placed(self, tensor: Tensor) -> TileMapping | None:
+        """Where the variable under a view lies, as far as the steps so far decide it.
+
+        Returns:
+            The mapping, in the machine's numbers of tiles; None if no vertex touches the variable
+            yet and nobody has mapped it.
+        """
+        variable = self.variables[self.one_view(tensor).variable]
+        if variable.mapping is not None:
+            return variable.mapping
+        families = [
+            family
+            for family in self._program().families()
+            if any(access.variable == variable.id for access in family.fields.values())
+        ]
+        if not families:
+            return None
+        found = replace(variable)
+        map_by_use([found], families, self.target.tiles)
+        return found.mapping
+
     # -- fields ------------------------------------------------------------------------------
 
     def field(

@@ -12,6 +12,7 @@ import pytest
 from ipuc.codelets.binary import BinaryOp
 from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.matmul_partial import MatMulPartial
+from ipuc.codelets.reduce import Reduce
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.codelets.unary import UnaryOp
 from ipuc.target.catalogue import parse_target
@@ -57,3 +58,42 @@ def test_elementwise_on_halves(codelet: UnaryOp | BinaryOp, cycles: int) -> None
     """160 halves on each of 1210 tiles."""
     windows = {spec.name: (160,) for spec in codelet.fields}
     assert codelet.cycles(GC2, windows, HALF) == cycles
+
+
+#: One worker of a GC2.
+WORKER = parse_target("gc2,worker_contexts=1")
+
+
+@pytest.mark.parametrize(
+    ("codelet", "x", "itemsize", "cycles"),
+    [
+        # 16 + 8/4 vectors of 3 + 7 + (3 + 32 - 1)
+        (Reduce("sum", partials="float16"), (8, 32), FLOAT, 16 + 2 * 44),
+        # 16 + 8/2 vectors of 3 + 5 + (3 + 6 - 1)
+        (Reduce("sum"), (8, 6), FLOAT, 16 + 4 * 16),
+        # a maximum stores a cycle sooner
+        (Reduce("max"), (8, 6), FLOAT, 16 + 4 * 15),
+        # four strides of five rows each: the longer loop is the inner one
+        (Reduce("sum", 2), (4, 5, 4), FLOAT, 16 + 2 * (3 + 5 + 4 * (3 + 5 - 1))),
+        # one output of 103 halves: 25 loads, 7 left over
+        (Reduce("sum", partials="float16", layout="continuous"), (1, 103), FLOAT, 17 + 25 + 7),
+        (Reduce("sum", layout="continuous"), (1, 103), HALF, 17 + 25 + 7 + 5),
+        # three outputs of 40 floats
+        (Reduce("sum", layout="continuous"), (3, 40), FLOAT, 17 + 3 * (12 + 20)),
+        # 8 x 4 columns of halves, then 8 outputs of 4 floats
+        (
+            Reduce("sum", 2, partials="float16", layout="blocks"),
+            (8, 5, 4),
+            FLOAT,
+            16 + 8 * (3 + 7 + 3 + 5 - 1) + 17 + 8 * (12 + 2),
+        ),
+        # 33 + 24 + 2 x 2, and for two vectors of four floats 11 + (10 + 9) for each row
+        (Reduce("sum", layout="default"), (8, 7), FLOAT, 33 + 28 + 2 * (11 + 7 * 19)),
+    ],
+)
+def test_one_worker_of_a_reduction(
+    codelet: Reduce, x: tuple[int, ...], itemsize: int, cycles: int
+) -> None:
+    """The terms of popops' estimators for each of its vertices, added up by hand."""
+    windows = {"x": x, "out": x[:1]}
+    assert codelet.cycles(WORKER, windows, itemsize) == cycles

@@ -1,0 +1,1 @@
+"""Plans after PopLibs' popops: reductions."""
