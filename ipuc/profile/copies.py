@@ -5,6 +5,8 @@ No vertex does a copy, but nothing that is executed is free.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ipuc.profile.exchange import Traffic, of_variable
@@ -33,22 +35,35 @@ def copy_cost(program: Program, copy: Copy) -> tuple[Traffic, Ints]:
     tiles, ipus = program.target.all_tiles, program.target.ipus
     cycles = np.zeros(tiles, np.int64)
     wanted: dict[int, list[Ints]] = {}
+    most = max(
+        (program.variables[move.source.variable].size for move in copy.moves if move.source),
+        default=0,
+    )
+    numbers = np.arange(most, dtype=np.int64)
+
+    @functools.cache
+    def home(id_: int) -> Ints:
+        """Tile of every element of a variable."""
+        return program.variables[id_].mapped().dense(program.variables[id_].size)
+
     for move in copy.moves:
         itemsize = program.variables[move.destination.variable].itemsize
-        into = _tiles(program, move.destination)
+        into = _gathered(move.destination, home(move.destination.variable))
         moved = np.bincount(into, minlength=tiles) * itemsize
         slow = _slowdown(move.destination, move.source, itemsize)
         cycles += -(-moved * slow // MEMCPY_BYTES_PER_CYCLE)
         if move.source is None:
             continue
         source = program.variables[move.source.variable]
-        element = _elements(move.source, source.size)
-        remote = into != _tiles(program, move.source)
+        element = _gathered(move.source, numbers[: source.size])
+        remote = into != _gathered(move.source, home(source.id))
         line = into[remote] * (source.size + 1) + element[remote]
         wanted.setdefault(source.id, []).append(line)
     traffic = Traffic.none(tiles, ipus)
     for id_, lines in wanted.items():
-        places = np.unique(np.concatenate(lines))
+        places = np.concatenate(lines)
+        places.sort()
+        places = places[np.flatnonzero(np.diff(places, prepend=-1))]
         if not len(places):
             continue
         opens = np.flatnonzero(np.diff(places, prepend=places[0] - 2) > 1)
@@ -73,14 +88,6 @@ def _run(access: Access) -> int:
     return int(runs[:, 1].min()) if len(runs) else 1
 
 
-def _tiles(program: Program, access: Access) -> Ints:
-    """Tile of every element that an access of one point reaches, in the order of its window."""
-    variable = program.variables[access.variable]
-    dense = variable.mapped().dense(variable.size)
-    return np.ascontiguousarray(gather(access, dense)).reshape(-1)
-
-
-def _elements(access: Access, size: int) -> Ints:
-    """Every element that an access of one point reaches, in the order of its window."""
-    numbers = np.arange(size, dtype=np.int64)
-    return np.ascontiguousarray(gather(access, numbers)).reshape(-1)
+def _gathered(access: Access, values: Ints) -> Ints:
+    """Of every element of a variable, those an access of one point reaches, in window order."""
+    return np.ascontiguousarray(gather(access, values)).reshape(-1)
