@@ -110,7 +110,3 @@ def fitting_group(ins: Number, itemsize: int) -> Any:
     """Input channels that the unit takes at once: all it can, or the part that suffices."""
     full, ins = amp.weights_per_unit(itemsize), np.asarray(ins)
     return np.select([ins <= full // 4, ins <= full // 2], [full // 4, full // 2], full)
-
-
-#: Input channels that the matrix unit takes at once, by bytes of an element.
-INPUT_GROUP = {size: amp.weights_per_unit(size) for size in (2, 4)}

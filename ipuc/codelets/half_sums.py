@@ -8,12 +8,9 @@ import numpy as np
 
 from ipuc.codelets.define import Array, Batch
 
-#: Input channels of halves that the matrix unit adds up before it touches the partial sums.
-DEPTH = 16
 
-
-def groups(depth: int, size: int = DEPTH) -> Iterator[slice]:
-    """Input channels, or elements of a dot product, in the order in which the unit takes them."""
+def groups(depth: int, size: int) -> Iterator[slice]:
+    """Input channels, or elements of a dot product, in the order and number they are taken in."""
     for begin in range(0, depth, size):
         yield slice(begin, begin + size)
 

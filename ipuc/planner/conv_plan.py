@@ -27,11 +27,8 @@ from ipuc.planner.poplin.params import ConvParams
 from ipuc.planner.poplin.search import Plan, choose, choose_as
 from ipuc.planner.poplin.table import field_grain
 from ipuc.planner.poplin.transforms import Transforms, transformed
-from ipuc.planner.worker2017 import conv_splits
+from ipuc.planner.worker2017 import OUT_GROUP, conv_splits
 from ipuc.planner.worst import dearest, fullest, part_sizes
-
-#: Output channels of a group where the planner has no say: the conv units of 2017.
-OUT_GROUP = 8
 
 
 @dataclass(frozen=True, slots=True)
