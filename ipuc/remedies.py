@@ -14,12 +14,13 @@ from typing import Any
 
 from ipuc.errors import IpucError
 from ipuc.importer.digest import Model
+from ipuc.lowering.shard import RULES
 from ipuc.pipeline import compile_model
 from ipuc.planner.choices import Choices
 from ipuc.planner.precision import FORMATS, Precision, parse_precision
 from ipuc.profile.record import profile
 from ipuc.program.program import Program
-from ipuc.target import CATALOGUE, Target
+from ipuc.target import CATALOGUE, MAX_IPUS, Target
 
 #: Seconds in which remedies are tried, unless the caller says otherwise.
 SECONDS = 60.0
@@ -101,6 +102,7 @@ def remedies(arguments: Mapping[str, Any]) -> list[Remedy]:
         *_granularity(arguments),
         *_memory(arguments),
         *_precision(arguments),
+        *_ipus(arguments),
         *_batch(arguments),
         *_target(arguments),
     ]
@@ -130,6 +132,18 @@ def _precision(arguments: Mapping[str, Any]) -> Iterator[Remedy]:
     for name in smaller.get(formats.default.name, ()):
         changed = Precision(FORMATS[name], formats.rules)
         yield Remedy("precision", f"--precision {_word(changed)}", {"precision": changed})
+
+
+def _ipus(arguments: Mapping[str, Any]) -> Iterator[Remedy]:
+    """Layers shared out over twice and four times as many IPUs."""
+    given, rule = arguments.get("ipus", 1), arguments.get("shard", "auto")
+    for ipus in (2 * given, 4 * given):
+        if ipus <= MAX_IPUS:
+            # Layers that were named begin as many IPUs as before.
+            named = rule not in RULES
+            flag = f"--ipus {ipus}{' --shard auto' * named}"
+            shard = "auto" if named else rule
+            yield Remedy("ipus", flag, {"ipus": ipus, "shard": shard})
 
 
 def _batch(arguments: Mapping[str, Any]) -> Iterator[Remedy]:

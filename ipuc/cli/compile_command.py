@@ -49,8 +49,8 @@ Examples:
 #: How to go on with a program that does not fit, with and without remedies being tried.
 _WITH = "one of the remedies below; ipuc run --allow-oom runs it all the same"
 _WITHOUT = (
-    "--precision mixed, a lower --available-memory, a smaller --batch, another --target; without "
-    "--no-remedies they are tried; ipuc run --allow-oom runs it all the same"
+    "--precision mixed, --ipus 2, a lower --available-memory, a smaller --batch, another --target; "
+    "without --no-remedies they are tried; ipuc run --allow-oom runs it all the same"
 )
 
 

@@ -13,60 +13,75 @@ from onnx import helper
 from ipuc.cli import remedies_text
 from ipuc.remedies import Price
 
-#: Enough for the products below in halves, not in float32.
-TARGET = ("--target", "tiny,tile_memory_bytes=11000")
+Words = tuple[str, ...]
 
 
 @pytest.fixture
 def net(folder: Path) -> Path:
-    """A product of 64 x 64 for any number of rows."""
-    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    """A product of 128 x 128 for any number of rows."""
+    weight = np.random.default_rng(0).standard_normal((128, 128)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")]
     return save_model(
-        folder / "net.onnx", nodes, {"x": ["batch", 64]}, {"y": ["batch", 64]}, {"w": weight}
+        folder / "net.onnx", nodes, {"x": ["batch", 128]}, {"y": ["batch", 128]}, {"w": weight}
     )
 
 
-def test_the_flags_of_the_table_do_what_it_says(ipuc: Run, net: Path, folder: Path) -> None:
-    words = ("compile", net, *TARGET, "--batch", "8")
-    done = ipuc(*words)
+@pytest.fixture
+def tight(ipuc: Run, net: Path, folder: Path) -> Words:
+    """A target and a batch with which the product fits in halves, and not in float32."""
+    words = ("--target", "tiny", "--batch", "8", "--json")
+    needs = [
+        ipuc("compile", net, *words, "--precision", name).json()["memory"]["max_tile_bytes"]
+        for name in ("mixed", "float32")
+    ]
+    assert needs[0] < needs[1] - 2
+    (folder / "net.ipu").unlink()
+    return ("--target", f"tiny,tile_memory_bytes={sum(needs) // 2}", "--batch", "8")
+
+
+def test_the_flags_of_the_table_do_what_it_says(
+    ipuc: Run, net: Path, folder: Path, tight: Words
+) -> None:
+    done = ipuc("compile", net, *tight)
     assert done.code == 3
     only(folder, "net.ipu", "net.onnx")
     assert done.err.index("does not fit") < done.err.index("trying remedies")
     rows = re.findall(
-        r"^  (--\S+ \S+) +(yes|no) +([\d,]+) +11,000 +([\d,]+)", done.out, re.MULTILINE
+        r"^  (--\S+ \S+) +(yes|no) +([\d,]+) +[\d,]+ +([\d,]+)", done.out, re.MULTILINE
     )
     assert {flag.split()[0] for flag, *_ in rows} == {
         "--available-memory",
         "--precision",
         "--batch",
     }
+    # One layer cannot be shared out.
+    assert "--ipus 2: cannot be:" in done.out
     assert rows[0][1] == "yes"
     assert [fits for _, fits, *_ in rows] == sorted((fits for _, fits, *_ in rows), reverse=True)
     for flag, fits, need, cycles in rows:
         option, value = flag.split()
         batch = value if option == "--batch" else "8"
         rest = () if option == "--batch" else (option, value)
-        again = ipuc("compile", net, *TARGET, "--batch", batch, *rest, "--json", "--no-remedies")
+        again = ipuc("compile", net, *tight[:3], batch, *rest, "--json", "--no-remedies")
         found = again.json()
         assert again.code == (0 if fits == "yes" else 3)
         assert f"{found['memory']['max_tile_bytes']:,}" == need
         assert f"{found['cycles']:,}" == cycles
 
 
-def test_json_has_the_remedies_too(ipuc: Run, net: Path) -> None:
-    done = ipuc("compile", net, *TARGET, "--batch", "8", "--json")
+def test_json_has_the_remedies_too(ipuc: Run, net: Path, tight: Words) -> None:
+    done = ipuc("compile", net, *tight, "--json")
     assert done.code == 3
     found = done.json()
     assert {"--precision mixed", "--batch 4"} <= {one["flag"] for one in found["remedies"]}
     assert any(one["fits"] for one in found["remedies"])
     for words in (("--no-remedies",), ("--precision", "mixed")):
-        done = ipuc("compile", net, *TARGET, "--batch", "8", "--json", *words)
+        done = ipuc("compile", net, *tight, "--json", *words)
         assert done.json()["remedies"] is None
 
 
-def test_none_are_tried_if_they_are_not_wanted(ipuc: Run, net: Path) -> None:
-    done = ipuc("compile", net, *TARGET, "--batch", "8", "--no-remedies")
+def test_none_are_tried_if_they_are_not_wanted(ipuc: Run, net: Path, tight: Words) -> None:
+    done = ipuc("compile", net, *tight, "--no-remedies")
     assert done.code == 3
     assert "trying" not in done.err
     assert "remedies, each" not in done.out
