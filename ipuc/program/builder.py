@@ -108,8 +108,9 @@ class Builder:
         #: What runs the vertices of the compute sets that follow; see `VertexFamily.workers`.
         self.workers: Workers = "all"
         self._steps: list[Step] = []
-        #: For each variable the families that wrote it first, and the body in which they stand.
-        self._makers: dict[int, tuple[list[Step], tuple[VertexFamily, ...]]] = {}
+        #: For each variable the families that wrote it first, the body in which they stand, and
+        #: the IPU as whose tiles theirs are numbered.
+        self._makers: dict[int, tuple[list[Step], int, tuple[VertexFamily, ...]]] = {}
         #: The IPU of every variable that no vertex touches: int by variable id.
         self._ipus: list[int] = []
 
@@ -292,21 +293,24 @@ class Builder:
             self._steps.append(Sweep(made) if sweep else Execute(made))
             writing: dict[int, dict[int, VertexFamily]] = {}
             for number, family in enumerate(made.families):
+                tile = replace(family.tile, base=family.tile.base - self.first_tile)
                 for spec in family.codelet.fields if family.count else ():
                     if spec.writes:
                         users = writing.setdefault(family.fields[spec.name].variable, {})
-                        users[number] = family
+                        users[number] = replace(family, tile=tile)
             for variable, users in writing.items():
-                self._makers.setdefault(variable, (self._steps, tuple(users.values())))
+                found = (self._steps, self.ipu, tuple(users.values()))
+                self._makers.setdefault(variable, found)
 
     def makers(self, variable: int) -> tuple[VertexFamily, ...]:
         """Families of the first compute set that writes a variable: its elements live with them.
 
-        None are told of a variable that is made in another body than the one being filled, which
-        may run more often or less.
+        Tiles are numbered as those of the IPU that is built for. None are told of a variable that
+        is made on another IPU, or in another body than the one being filled, which may run more
+        often or less.
         """
-        body, families = self._makers.get(variable, (None, ()))
-        return families if body is self._steps else ()
+        body, ipu, families = self._makers.get(variable, (None, self.ipu, ()))
+        return families if body is self._steps and ipu == self.ipu else ()
 
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
