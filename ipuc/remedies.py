@@ -7,6 +7,7 @@ nothing is promised that the same command with that option would not give.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,19 +94,21 @@ class _Clock:
 
 
 def remedies(arguments: Mapping[str, Any]) -> list[Remedy]:
-    """List what could make a program fit, mildest first.
+    """List what could make a program fit: the mildest of every kind, then the next of each.
 
     Args:
         arguments: of `compile_model`, as the program that does not fit was compiled with.
     """
-    return [
-        *_granularity(arguments),
-        *_memory(arguments),
-        *_precision(arguments),
-        *_ipus(arguments),
-        *_batch(arguments),
-        *_target(arguments),
-    ]
+    kinds = (
+        _granularity(arguments),
+        _memory(arguments),
+        _precision(arguments),
+        _ipus(arguments),
+        _batch(arguments),
+        _target(arguments),
+    )
+    turns = itertools.zip_longest(*kinds)
+    return [one for turn in turns for one in turn if one is not None]
 
 
 def _granularity(arguments: Mapping[str, Any]) -> Iterator[Remedy]:
