@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ipuc.codelets.define import Codelet
 from ipuc.errors import ProgramError, ShapeError
+from ipuc.program.factors import common_factors
 from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, Workers, separable
 from ipuc.program.mapping import map_by_use
 from ipuc.program.program import Layer, Program
@@ -35,6 +36,8 @@ from ipuc.program.variables import TileMapping, Variable, linear_mapping
 from ipuc.program.verify import verify
 from ipuc.target import Target
 from ipuc.types import Ints, Shape, TensorType, device_dtype, to_device
+
+__all__ = ["Builder", "ComputeSetBuilder", "common_factors"]
 
 
 @dataclass(slots=True)
@@ -444,49 +447,6 @@ def _once(name: str, known: Collection[str], what: str) -> None:
         raise ProgramError(
             f'the program has the {what} "{name}" already', fix="choose another name"
         )
-
-
-def common_factors(sources: Items[View | Fill]) -> list[tuple[int, list[int]]]:
-    """Refine the factors of several boxes of one shape to common ones: (extent, strides).
-
-    Neighbouring factors that are one run in every source are merged. A fill has stride 0.
-    """
-    factors: list[tuple[int, list[int]]] = []
-    for axis in range(len(sources[0].shape)):
-        stacks = [
-            list(s.axes[axis]) if isinstance(s, View) else [(s.shape[axis], 0)] for s in sources
-        ]
-        stacks = [list(coalesce(tuple(stack))) for stack in stacks]
-        inner: list[tuple[int, list[int]]] = []
-        while any(stacks):
-            extent = _common_extent(stacks)
-            strides = []
-            for stack in stacks:
-                n, stride = stack.pop()
-                strides.append(stride)
-                if n != extent:
-                    stack.append((n // extent, stride * extent))
-            inner.append((extent, strides))
-        factors += reversed(inner)
-    merged: list[tuple[int, list[int]]] = []
-    for extent, strides in factors:
-        if merged and all(
-            outer == extent * stride for outer, stride in zip(merged[-1][1], strides, strict=True)
-        ):
-            merged[-1] = (merged[-1][0] * extent, strides)
-        else:
-            merged.append((extent, strides))
-    return merged
-
-
-def _common_extent(stacks: list[list[tuple[int, int]]]) -> int:
-    extent = min(stack[-1][0] for stack in stacks)
-    if any(stack[-1][0] % extent for stack in stacks):
-        raise ProgramError(
-            "two tensors cut an axis at places that do not divide each other",
-            fix="materialise one of them (Builder.copy)",
-        )
-    return extent
 
 
 def _one_view(tensor: Tensor) -> View:

@@ -146,9 +146,10 @@ def test_a_network_by_every_rule(tmp_path: Path, ipus: int, shard: str) -> None:
     for part in ("cycles", "compute", "exchange", "sync"):
         total = found.cycles["total" if part == "cycles" else part]
         assert sum(row[part] for row in whole["layers"]) == total
-    # Layers run one after another, as fast as on one IPU; what crosses takes longer.
+    # Layers run one after another, about as fast as on one IPU (work in place, which fewer can do
+    # here, has vertices of its own); what crosses takes longer.
     one = profile(alone)
-    assert found.cycles["compute"] == one.cycles["compute"]
+    assert found.cycles["compute"] == pytest.approx(one.cycles["compute"], rel=0.03)
     assert found.cycles["exchange"] > one.cycles["exchange"]
     assert found.cycles["sync"] > one.cycles["sync"]
     path = tmp_path / "p.ipu"
