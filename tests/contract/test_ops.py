@@ -33,6 +33,7 @@ from op_problems import (
 
 import ipuc.ops
 from ipuc.backend import IpucBackend, IpucRep
+from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce import Reduce
 from ipuc.emulator import strict
@@ -43,7 +44,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "operators.md"
 #: Vertices that add many numbers. The fast mode joins vertices into larger sums, which NumPy and
 #: the matrix library cut into parts of their own: the order of the additions differs. All other
 #: vertices treat an element the same whatever lies beside it.
-ADDING = {"ConvPartialnx1", "MatMulPartial", "ReduceAdd"}
+ADDING = {"MatMulPartial", "ReduceAdd"}
 #: Forms of an operator in which no problem of ours can be said; tests of the operator have them.
 UNSAID = {
     ("BitShift", 27),  # unsigned integers only
@@ -77,7 +78,7 @@ def _adds(codelet: Codelet) -> bool:
     """Whether the order in which a vertex combines numbers shows in the last bit."""
     if isinstance(codelet, Reduce):
         return codelet.op in {"sum", "prod"}
-    return codelet.name in ADDING
+    return isinstance(codelet, ConvVertex) or codelet.name in ADDING
 
 
 def _private(rep: IpucRep, found: Sequence[Array], given: Sequence[Array]) -> None:
