@@ -160,12 +160,24 @@ def _columns(
     if reach.flip:
         seen = seen.slice(axis, seen.shape[axis] - 1, -1, -1)
     least = dim.weights.pad[1 if dim.weights.flip else 0] + dim.result.trunc[0]
-    stride, columns = dim.result.stride, []
-    for element in range(kept):
-        begin = least + element * dim.weights.dilation
-        taken = seen.slice(axis, begin, begin + (dim.computed - 1) * stride + 1, stride)
-        columns.append(_split(taken, (*taken.shape[:channel], 1, *taken.shape[channel:])))
-    return concat(columns, channel)
+    stride, dilation, count = dim.result.stride, dim.weights.dilation, dim.computed
+    rank = len(data.shape)
+    # One piece for each kernel element, or for each output, whichever are fewer.
+    columns = []
+    if kept <= count:
+        for element in range(kept):
+            begin = least + element * dilation
+            taken = seen.slice(axis, begin, begin + (count - 1) * stride + 1, stride)
+            columns.append(_split(taken, (*taken.shape[:channel], 1, *taken.shape[channel:])))
+        return concat(columns, channel)
+    rest = [a for a in range(rank) if a != axis]
+    order = (*rest[:channel], axis, *rest[channel:])
+    for out in range(count):
+        begin = least + out * stride
+        taken = seen.slice(axis, begin, begin + (kept - 1) * dilation + 1, dilation)
+        taken = taken.transpose(order)
+        columns.append(_split(taken, (*taken.shape[: axis + 1], 1, *taken.shape[axis + 1 :])))
+    return concat(columns, axis + 1)
 
 
 def _flattened_out(builder: Builder, given: Operands, dims: tuple[int, ...], name: str) -> Operands:
