@@ -18,7 +18,8 @@ from ipuc.types import Shape
 class OuterProduct(ConvVertex):
     """A row of inputs times a column of weights; see `ConvVertex` for fields and parameters.
 
-    One image, one input channel, a kernel of one element.
+    One image, one input channel, a kernel of one element. PopLibs has a vertex for each worker,
+    which takes its share of the row; one of ours stands for all of a tile.
 
     Source: PopLibs poplin codelets OuterProduct, PerformanceEstimation.hpp.
     """
@@ -36,6 +37,11 @@ class OuterProduct(ConvVertex):
         """Cycles of one vertex."""
         block = self.block(windows, 1, self.out_group or 8 // itemsize)
         return as_cycles(mac.outer_product(target, block, itemsize))
+
+    def row_pieces(self, windows: Mapping[str, Shape], workers: int, itemsize: int) -> int:
+        """None: a worker's share of the row is what its fields hold."""
+        del windows, workers, itemsize
+        return 0
 
     def edges(self, windows: Mapping[str, Shape]) -> int:
         """The row, the column, and one vector of results for each group of channels."""

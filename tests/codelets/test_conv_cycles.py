@@ -14,13 +14,13 @@ import pytest
 
 from ipuc.codelets.conv_horizontal_mac import ConvPartialHorizontalMac
 from ipuc.codelets.conv_one_by_one import ConvPartial1x1Out
+from ipuc.codelets.conv_outer_product import OuterProduct
 from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.cycles.amp import Block
 from ipuc.codelets.matmul_partial import METHODS, MatMulPartial
-from ipuc.codelets.outer_product import OuterProduct
 from ipuc.errors import ProgramError
 from ipuc.planner.poplin.methods import Method, compute_cycles, methods
 from ipuc.planner.poplin.params import ConvParams, convolution, product
@@ -270,6 +270,7 @@ def test_row_pieces() -> None:
     spread = ConvPartial(*plain, spread=(2, 2), in_group=16)
     # Each kernel element meets every second row only: 2 rows.
     assert spread.row_pieces(windows, 6, 2) == 15 * 7
+    assert OuterProduct(*plain).row_pieces(windows, 6, 2) == 0
     matrices = {"a": (4, 7), "b": (7, 3), "out": (4, 3)}
     assert MatMulPartial("AMP").row_pieces(matrices, 6, 2) == 6
 

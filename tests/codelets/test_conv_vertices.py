@@ -16,12 +16,12 @@ from onnx import TensorProto, helper
 
 from ipuc.codelets.conv_horizontal_mac import ConvPartialHorizontalMac
 from ipuc.codelets.conv_one_by_one import ConvPartial1x1Out
+from ipuc.codelets.conv_outer_product import OuterProduct
 from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.conv_slic import ConvPartial1xNSLIC
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.conv_vertical_mac import ConvPartialVerticalMac
 from ipuc.codelets.define import Batch
-from ipuc.codelets.outer_product import OuterProduct
 from ipuc.emulator import run as fast
 from ipuc.emulator import strict
 from ipuc.planner.window import Slide, slide_parts

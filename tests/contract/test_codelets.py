@@ -7,8 +7,10 @@ mutations against the elements that may change.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import pkgutil
 from typing import Any
 
 import example_programs as programs
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import ipuc.codelets
 from ipuc.codelets.define import Codelet, Example, restore
 from ipuc.emulator import run, strict
 from ipuc.target import CATALOGUE
@@ -49,6 +52,14 @@ def _agree(got: dict[str, Array], want: dict[str, Array]) -> None:
 def test_a_file_holds_one_codelet() -> None:
     modules = [kind.__module__ for kind in CODELETS.values()]
     assert sorted(set(modules)) == sorted(modules)
+
+
+def test_no_two_codelets_share_a_name() -> None:
+    """A saved program names its codelets, so each name must lead to one class."""
+    for module in pkgutil.iter_modules(ipuc.codelets.__path__, "ipuc.codelets."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Codelet) and "name" in vars(kind):
+                assert CODELETS[kind.name] is kind, module.name
 
 
 @by_codelet
