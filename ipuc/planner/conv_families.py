@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ipuc.codelets.cast import Cast
 from ipuc.planner.context import Context
 from ipuc.planner.conv_plan import ConvPlan
 from ipuc.planner.portions import FINE_ELEMENTS, row_major
@@ -77,6 +78,24 @@ def add_families(families: ConvFamilies) -> None:
         _add_family(families, block)
 
 
+def add_casts(families: ConvFamilies, compute_set: ComputeSetBuilder, out: Tensor) -> None:
+    """Convert sums where they were made, one vertex for each that made them.
+
+    Args:
+        families: whose sums; every output has one.
+        compute_set: where the vertices go.
+        out: [1, batch, groups, outs, *out], one factor per axis.
+    """
+    codelet = Cast(families.sums.dtype, out.dtype)
+    for block in _blocks(families):
+        compute_set.add(
+            codelet,
+            separable(0, *_tiles(families, block)),
+            x=_out_access(families, block, families.sums),
+            out=_out_access(families, block, out),
+        )
+
+
 def _count(groups: list[Parts]) -> int:
     return sum(len(part) for part in groups)
 
@@ -138,7 +157,7 @@ def _within(ctx: Context, outs: Parts, grain: int) -> list[Parts | None]:
 def _add_family(families: ConvFamilies, block: Block) -> None:
     plan, field = families.plan, block.field
     group, ins, batch, outs = block.group, block.ins, block.batch, block.outs
-    xs, ws, os = (_strides(t) for t in (families.x, families.weights, families.sums))
+    xs, ws = _strides(families.x), _strides(families.weights)
     still = [np.zeros_like(batch.index), *(np.zeros_like(f.index) for f in field)]
     x_tables = [
         _begins(families.x, 1, group.begin),
@@ -153,27 +172,15 @@ def _add_family(families: ConvFamilies, block: Block) -> None:
         *still,
         outs.begin * ws[1],
     ]
-    layer = _layers(families, block)
-    o_tables = [
-        _begins(families.sums, 2, group.begin),
-        layer * os[0],
-        batch.begin * os[1],
-        *(f.out_begin * s for f, s in zip(field, os[4:], strict=True)),
-        outs.begin * os[3],
-    ]
     tiles = _tiles(families, block)
     channels = outs.size
     if block.inner is not None:
         channels, begin = block.inner.size, block.inner.begin
         x_tables.append(np.zeros_like(begin))
         w_tables.append(begin * ws[1])
-        o_tables.append(begin * os[3])
-        tiles.append(np.zeros_like(begin))
     shift = sum(int(k.begin[0]) * s for k, s in zip(block.kernel, ws[3:], strict=True))
     lead = (batch.size, group.size)
-    view_x, view_w, view_o = (
-        families.ctx.builder.one_view(t) for t in (families.x, families.weights, families.sums)
-    )
+    view_x, view_w = (families.ctx.builder.one_view(t) for t in (families.x, families.weights))
     slides = plan.conv.slides
     families.compute_set.add(
         replace(
@@ -196,12 +203,30 @@ def _add_family(families: ConvFamilies, block: Block) -> None:
             (group.size, channels, ins.size, *(k.size for k in block.kernel)),
             tuple(ws),
         ),
-        out=Access(
-            view_o.variable,
-            separable(view_o.offset, *o_tables),
-            (*lead, channels, *(f.out_size for f in field)),
-            tuple(os[1:]),
-        ),
+        out=_out_access(families, block, families.sums),
+    )
+
+
+def _out_access(families: ConvFamilies, block: Block, tensor: Tensor) -> Access:
+    """A block's window of [depth, batch, groups, outs, *out]."""
+    view, strides = families.ctx.builder.one_view(tensor), _strides(tensor)
+    group, batch, outs, field = block.group, block.batch, block.outs, block.field
+    tables = [
+        _begins(tensor, 2, group.begin),
+        _layers(families, block) * strides[0],
+        batch.begin * strides[1],
+        *(f.out_begin * s for f, s in zip(field, strides[4:], strict=True)),
+        outs.begin * strides[3],
+    ]
+    channels = outs.size
+    if block.inner is not None:
+        channels = block.inner.size
+        tables.append(block.inner.begin * strides[3])
+    return Access(
+        view.variable,
+        separable(view.offset, *tables),
+        (batch.size, group.size, channels, *(f.out_size for f in field)),
+        tuple(strides[1:]),
     )
 
 
@@ -237,12 +262,14 @@ def _tiles(families: ConvFamilies, block: Block) -> list[Ints]:
             k * n // s.kernel for k, n, s in zip(kernel, splits.kernel, conv.slides, strict=True)
         ]
     base = sum(k * stride for k, stride in zip(kernel, of_kernel, strict=True))
+    inner = [] if block.inner is None else [np.zeros_like(block.inner.begin)]
     return [
         block.group.index * of_group + base,
         ins * of_ins,
         block.batch.index * of_batch,
         *(part * stride for part, stride in zip(field, of_field, strict=True)),
         block.outs.index * of_outs,
+        *inner,
     ]
 
 

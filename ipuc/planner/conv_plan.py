@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ipuc.codelets.cast import Cast
 from ipuc.codelets.conv_horizontal_mac import ConvPartialHorizontalMac
 from ipuc.codelets.conv_one_by_one import ConvPartial1x1Out
 from ipuc.codelets.conv_outer_product import OuterProduct
@@ -380,6 +381,10 @@ def expected(ctx: Context, made: ConvPlan, itemsize: int, placed: Placed) -> dic
         "compute": compute,
     }
     costs |= partials_costs(target, splits.depth, outputs, produced, itemsize, made.sums)
+    if splits.depth == 1 and np.dtype(made.sums).itemsize != itemsize:
+        cast = Cast(made.sums, "float16")
+        costs["cast"] = int(cast.cycles(target, {"out": (produced,)}, itemsize))
+        costs["sync"] = target.sync_cycles
     return {name: value * splits.serial for name, value in costs.items() if value}
 
 

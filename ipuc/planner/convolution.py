@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ipuc.errors import TooLarge
 from ipuc.planner.context import Context
-from ipuc.planner.conv_families import ConvFamilies, add_families, partial_sums
+from ipuc.planner.conv_families import ConvFamilies, add_casts, add_families, partial_sums
 from ipuc.planner.conv_plan import ConvPlan, Placed, plan_conv
 from ipuc.planner.conv_problem import Conv, data_gradient, params_of, weight_gradient
 from ipuc.planner.partials import add_partials
@@ -226,7 +226,11 @@ def _step(
         (0, 2, 1, rank + 3, *range(3, rank + 3)) if rows else (0, 3, 1, 2, *range(4, rank + 4))
     )
     with builder.compute_set(name) as compute_set:
-        add_families(ConvFamilies(ctx, compute_set, plan, x, weights, sums.transpose(seen_as)))
-    if not direct:
-        flat = _reshaped(sums, (depth, out.size))
-        add_partials(ctx, flat, lies, f"{name} reduce" if depth > 1 else f"{name} cast")
+        families = ConvFamilies(ctx, compute_set, plan, x, weights, sums.transpose(seen_as))
+        add_families(families)
+    if depth > 1:
+        add_partials(ctx, _reshaped(sums, (depth, out.size)), lies, f"{name} reduce")
+    elif not direct:
+        into = _reshaped(lies, (1, *lies.shape)).transpose(seen_as)
+        with builder.compute_set(f"{name} cast") as compute_set:
+            add_casts(families, compute_set, into)

@@ -1,4 +1,4 @@
-"""Adding up partial sums: one, two or three stages, and the cast where there is one partial."""
+"""Adding up partial sums, in one, two or three stages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ipuc.codelets.cast import Cast
 from ipuc.codelets.cycles.move import reduction_stages
-from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
 from ipuc.planner.plan import exchange_cycles
@@ -28,11 +26,11 @@ def add_partials(
     """Add a [D, n] variable of partials along D into `out`.
 
     The outputs are spread over all tiles in order; each tile fetches its pieces. Many partials are
-    added in stages, so that no tile hears from too many others. A single one is cast.
+    added in stages, so that no tile hears from too many others.
 
     Args:
         ctx: the lowering.
-        partials: [D, n], row-major.
+        partials: [D, n], row-major, of two partials or more.
         out: n elements, row-major.
         name: of the compute set.
         each: outputs of one vertex; by default what the granularity says.
@@ -70,7 +68,7 @@ def partials_costs(
         partials: their element type.
     """
     size = np.dtype(partials).itemsize
-    if depth == 1 and size == itemsize:
+    if depth == 1:
         return {}
     stages = _stages(target, depth)
     exchanged, reduced, left = 0, 0, depth
@@ -81,20 +79,19 @@ def partials_costs(
         parts = min(max(target.tiles // rows, 1), -(-outputs // grain))
         shares = {int(n) for n in part_sizes(outputs, parts, grain)}
         deepest = -(-left // rows)
-        codelet = _codelet(partials, deepest, itemsize)
         kind = itemsize if last else size
+        for_windows = ({"partials": (deepest, n), "out": (n,)} for n in shares)
         reduced += max(
-            int(codelet.cycles(target, _windows(codelet, deepest, n), kind)) for n in shares
+            int(ReduceAdd(partials).cycles(target, windows, kind)) for windows in for_windows
         )
         received = deepest * max(shares)
         exchanged += int(
             exchange_cycles(max(received, made) * size, target.exchange_bytes_per_cycle)
         )
         made, left = max(shares), rows
-    name = "reduce" if depth > 1 else "cast"
     return {
         "partials exchange": exchanged,
-        name: reduced,
+        "reduce": reduced,
         "sync": target.sync_cycles * len(stages),
     }
 
@@ -103,18 +100,6 @@ def _stages(target: Target, depth: int) -> list[int]:
     """Partials that each stage adds to one."""
     found = [int(n) for n in reduction_stages(target.tiles)[depth] if n > 1]
     return found or [depth]
-
-
-def _codelet(partials: str, depth: int, itemsize: int) -> Codelet:
-    if depth > 1:
-        return ReduceAdd(partials)
-    return Cast(partials, {2: "float16", 4: "float32"}[itemsize])
-
-
-def _windows(codelet: Codelet, depth: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    if isinstance(codelet, ReduceAdd):
-        return {"partials": (depth, outputs), "out": (outputs,)}
-    return {"x": (outputs,), "out": (outputs,)}
 
 
 def _stage(ctx: Context, partials: Tensor, fewer: Tensor, name: str) -> None:
@@ -161,14 +146,9 @@ def _add(
     """Add one family: partials with their windows [D, n], and where the sums go."""
     source, begins, (depth, count) = partials
     into, places, step = out
-    codelet = _codelet(source.dtype, depth, into.itemsize)
+    rows = ctx.builder.field(source, begins, (depth, count), (source.shape[1], 1))
     made = ctx.builder.field(into, places, (count,), (step,))
-    if isinstance(codelet, ReduceAdd):
-        rows = ctx.builder.field(source, begins, (depth, count), (source.shape[1], 1))
-        compute_set.add(codelet, tile, partials=rows, out=made)
-    else:
-        one = ctx.builder.field(source, begins, (count,), (1,))
-        compute_set.add(codelet, tile, x=one, out=made)
+    compute_set.add(ReduceAdd(source.dtype), tile, partials=rows, out=made)
 
 
 def _flat(tensor: Tensor) -> tuple[tuple[int, int], ...]:

@@ -43,7 +43,7 @@ def context(target: str) -> Context:
     return Context(Builder(parse_target(target)), Graph("test", [], [], {}, {}, [], 22))
 
 
-def hold(ctx: Context, kinds: set[str], itemsize: int, useful: int) -> None:
+def hold(ctx: Context, kinds: set[str], useful: int) -> None:
     """Hold the plan record to the vertices that were made.
 
     Compute cycles are those of the slowest tile, to the cycle, of every superstep; so are the
@@ -52,7 +52,6 @@ def hold(ctx: Context, kinds: set[str], itemsize: int, useful: int) -> None:
     Args:
         ctx: after the lowering.
         kinds: the layer's own codelets; others add up what these make.
-        itemsize: bytes of an element.
         useful: work of the layer; elements of a kernel that see only padding may be left out.
     """
     ctx.builder.map_rest()
@@ -64,7 +63,7 @@ def hold(ctx: Context, kinds: set[str], itemsize: int, useful: int) -> None:
         if isinstance(step, Execute):
             families = step.compute_set.families
             mine = families[0].codelet.name in kinds
-            time, work = by_tile(program, families, itemsize)
+            time, work = by_tile(program, families)
             cycles[mine] += int(time.max())
             own += work * mine
     assert chosen["costs"]["compute"] == cycles[True]
@@ -83,13 +82,14 @@ def hold(ctx: Context, kinds: set[str], itemsize: int, useful: int) -> None:
         assert row["tiles"] == math.prod(row["splits"].values()) <= ctx.target.tiles
 
 
-def by_tile(program: Program, families: Sequence[VertexFamily], itemsize: int) -> tuple[Any, Any]:
+def by_tile(program: Program, families: Sequence[VertexFamily]) -> tuple[Any, Any]:
     """Cycles and multiply-adds (outputs, for other vertices) of every tile: two int64[tiles]."""
     cycles = np.zeros(program.target.tiles, np.int64)
     work = np.zeros(program.target.tiles, np.int64)
     for family in families:
         windows = family.windows()
-        each = family.codelet.cycles(program.target, windows, itemsize)
+        sizes = {n: program.variables[a.variable].itemsize for n, a in family.fields.items()}
+        each = family.codelet.cycles(program.target, windows, family.codelet.itemsize(sizes))
         depth = math.prod(windows["weights"][2:]) if "weights" in windows else 1
         tiles = family.tile.dense().ravel()
         np.add.at(cycles, tiles, each)
@@ -135,7 +135,7 @@ def test_convolutions(
     x = ctx.builder.input("x", dtype, (batch, groups, ins, *(s.field for s in windows)))
     weights = ctx.builder.input("w", dtype, (groups, outs, ins, *(s.kernel for s in windows)))
     convolve(ctx, conv, x, weights, "y")
-    hold(ctx, VERTICES, np.dtype(dtype).itemsize, conv.macs)
+    hold(ctx, VERTICES, conv.macs)
 
 
 @given(
@@ -152,7 +152,7 @@ def test_products(extents: list[int], dtype: str, target: str) -> None:
     a = ctx.builder.input("a", dtype, (*batch, m, k))
     b = ctx.builder.input("b", dtype, (*batch, k, n))
     multiply(ctx, a, b, "y")
-    hold(ctx, VERTICES, np.dtype(dtype).itemsize, math.prod(extents))
+    hold(ctx, VERTICES, math.prod(extents))
 
 
 @given(
@@ -182,4 +182,4 @@ def test_poolings(
 
     pool(ctx, {"x": x}, tuple(windows), make, dtype, "y")
     outputs = math.prod(lead) * math.prod(s.out for s in windows)
-    hold(ctx, {"Pooling"}, np.dtype(dtype).itemsize, outputs)
+    hold(ctx, {"Pooling"}, outputs)
