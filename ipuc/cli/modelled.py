@@ -51,7 +51,8 @@ def memory_line(memory: dict[str, Any]) -> str:
     at = f" at {memory['worst_step']}" if memory["worst_step"] else ""
     fits = "fits" if memory["fits"] else f"does not fit on {memory['tiles_over']:,} tiles"
     return (
-        f"tile {memory['worst_tile']} is fullest{at}, {need:,} of {limit:,} bytes; "
+        f"tile {memory['worst_tile']} is fullest{at}, {need:,} of {limit:,} bytes including gaps; "
+        f"excluding gaps {memory.get('max_tile_bytes_excluding_gaps', need):,}, and "
         f"{readable(memory['total_bytes'])} in all: {fits}"
     )
 

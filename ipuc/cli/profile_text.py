@@ -23,7 +23,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "codelet": ("name", "vertices", "edges", "vertex_cycles", "share", "tiles", "code_bytes"),
     "tile": (
         *("tile", "compute", "busy", "bytes_received", "bytes_sent", "always_live_bytes"),
-        "memory_bytes",
+        *("not_always_live_bytes", "gap_bytes", "memory_bytes"),
     ),
     "step": (
         *("step", "name", "kind", "not_always_live_bytes", "message_bytes", "max_tile_bytes"),

@@ -40,6 +40,7 @@ def by_ipu(found: Profile) -> list[dict[str, Any]]:
         on = family.tile.dense().reshape(-1) // target.tiles
         vertices += np.bincount(on, minlength=target.ipus)
     need = memory.tile_bytes.reshape(target.ipus, -1)
+    live = memory.live_bytes.reshape(target.ipus, -1)
     rows: list[dict[str, Any]] = []
     for ipu in range(target.ipus):
         steps = [step for step in found.steps if step.ipu == ipu]
@@ -55,7 +56,7 @@ def by_ipu(found: Profile) -> list[dict[str, Any]]:
                 "bytes_in": int(total[:, ipu].sum()),
                 "bytes_out": int(total[ipu].sum()),
                 "max_tile_bytes": int(need[ipu].max()),
-                "total_bytes": int(need[ipu].sum()),
+                "total_bytes": int(live[ipu].sum()),
                 "fits": bool(need[ipu].max() <= target.tile_memory_bytes),
             }
         )

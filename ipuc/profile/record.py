@@ -119,13 +119,24 @@ class Profile:
         """Memory totals, the fullest tile, and what is on it, as JSON values."""
         found, tile, row = self.memory, self.memory.worst_tile, self.memory.worst_step
         categories = found.categories()
+        always, need, live = found.always_bytes, found.tile_bytes, found.live_bytes
         made: dict[str, Any] = {
             "max_tile_bytes": found.max_tile_bytes,
+            "max_tile_bytes_excluding_gaps": found.max_live_bytes,
             "total_bytes": found.total_bytes,
+            "total_bytes_including_gaps": int(need.sum()),
+            "always_live_bytes": int(always.sum()),
+            "not_always_live_bytes": int((live - always).sum()),
             "limit_bytes": found.target.tile_memory_bytes,
             "fits": found.fits,
             "tiles_over": found.tiles_over,
             "worst_tile": tile,
+            "worst_tile_bytes": {
+                "including_gaps": int(need[tile]),
+                "excluding_gaps": int(live[tile]),
+                "always_live": int(always[tile]),
+                "not_always_live": int(live[tile] - always[tile]),
+            },
             "worst_step": None,
             "worst_layer": None,
             "top": [],

@@ -13,8 +13,9 @@ import numpy as np
 
 from ipuc.profile.cycles import Superstep
 from ipuc.profile.ipus import by_ipu, links, transfers
-from ipuc.profile.memory import code_bytes
+from ipuc.profile.layers import LayerMemory, memory_by_layer
 from ipuc.profile.record import Profile, balance, peak_flops
+from ipuc.profile.resident import vertex_code
 from ipuc.program.program import Layer
 from ipuc.types import Ints
 
@@ -28,9 +29,9 @@ def by_layer(found: Profile) -> list[Row]:
         steps.setdefault(step.layer, []).append(step)
     known = {layer.name: layer for layer in found.program.layers}
     total = max(found.cycles["total"], 1)
-    peak_bytes = _peak_bytes_by_layer(found)
+    memory = memory_by_layer(found.program, found.memory, found.steps)
     return [
-        _layer(found, name, known.get(name), mine, total, peak_bytes.get(name))
+        _layer(found, name, known.get(name), mine, total, memory.get(name, LayerMemory()))
         for name, mine in steps.items()
     ]
 
@@ -41,7 +42,7 @@ def _layer(
     layer: Layer | None,
     steps: list[Superstep],
     total: int,
-    peak_bytes: int | None,
+    memory: LayerMemory,
 ) -> Row:
     compute = sum(int(s.compute.max(initial=0)) * s.times for s in steps)
     exchange = sum(s.exchange * s.times for s in steps)
@@ -68,7 +69,9 @@ def _layer(
         "bytes_exchanged": _exchanged(steps),
         "link_bytes": sum(int(s.links.sum()) * s.times for s in steps),
         "ipu": steps[0].ipu if steps else None,
-        "peak_tile_bytes": peak_bytes,
+        "peak_tile_bytes": memory.peak_tile,
+        "always_live_bytes": memory.always,
+        "not_always_live_bytes": memory.changing,
     }
 
 
@@ -81,18 +84,6 @@ def _own(found: Profile, compute: Ints) -> Ints:
 
 def _exchanged(steps: list[Superstep]) -> int:
     return sum(int((s.before.received + s.after.received).sum()) * s.times for s in steps)
-
-
-def _peak_bytes_by_layer(found: Profile) -> dict[str, int]:
-    """Bytes of the fullest tile of a layer's IPU while any step of the layer runs."""
-    memory, always = found.memory, found.memory.always_bytes
-    peaks: dict[str, int] = {}
-    ipu = {step.layer: step.ipu for step in found.steps}
-    for row, step in enumerate(memory.lives.steps):
-        need = (always + memory.not_always[row]).reshape(found.program.target.ipus, -1)
-        fullest = int(need[ipu.get(step.layer, 0)].max())
-        peaks[step.layer] = max(peaks.get(step.layer, 0), fullest)
-    return peaks
 
 
 def by_compute_set(found: Profile) -> list[Row]:
@@ -149,10 +140,10 @@ def by_codelet(found: Profile) -> list[Row]:
         row["edges"] += family.edges()
         used = tiles.setdefault(name, np.zeros(found.program.target.all_tiles, bool))
         used[family.tile.dense().reshape(-1)] = True
-    sizes = code_bytes(found.program)
+    code = vertex_code(found.program)
     for name, row in rows.items():
         row["tiles"] = int(tiles[name].sum())
-        row["code_bytes"] = sizes[name] * row["tiles"]
+        row["code_bytes"] = int(code[name].sum())
     return list(rows.values())
 
 
@@ -165,7 +156,8 @@ def by_tile(found: Profile) -> list[Row]:
     sent = sum((t.sent * times for t, times in phases), none)
     memory = found.memory
     total = max(found.cycles["total"], 1)
-    columns = (compute, received, sent, memory.always_bytes, memory.tile_bytes)
+    always, live, need = memory.always_bytes, memory.live_bytes, memory.tile_bytes
+    columns = (compute, received, sent, always, live - always, need - live, need)
     return [
         {
             "tile": tile,
@@ -173,17 +165,19 @@ def by_tile(found: Profile) -> list[Row]:
             "busy": spent / total,
             "bytes_received": came,
             "bytes_sent": went,
-            "always_live_bytes": always,
-            "memory_bytes": need,
+            "always_live_bytes": stays,
+            "not_always_live_bytes": peak,
+            "gap_bytes": gaps,
+            "memory_bytes": total_bytes,
         }
-        for tile, (spent, came, went, always, need) in enumerate(
+        for tile, (spent, came, went, stays, peak, gaps, total_bytes) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
         )
     ]
 
 
 def by_step(found: Profile) -> list[Row]:
-    """One row for each program step: what is alive on the chip while it runs."""
+    """One row for each program step: what is alive on the chip while it runs, excluding gaps."""
     memory = found.memory
     always = memory.always_bytes
     rows: list[Row] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ipuc.profile.memory import MESSAGES
+from ipuc.profile.memory import GAPS, MESSAGES
 from ipuc.profile.record import MODELLED, Profile
 from ipuc.profile.trace import phases
 from ipuc.render.chart import (
@@ -48,6 +48,8 @@ CATEGORIES: dict[str, Colour] = dict(
     )
 )
 _SMALLER: Colour = (126, 124, 130)
+#: Gaps hold nothing, so they are as dark as may be told from the ground, and on top.
+CATEGORIES[GAPS] = (66, 62, 72)
 #: A category with a smaller share of the bytes shares the colour of all such.
 _WORTH_A_COLOUR = 0.01
 
@@ -70,7 +72,8 @@ def memory_view(found: Profile, width: int = WIDTH) -> Image.Image:
         _about(
             found,
             f"fullest tile {memory.worst_tile}: {memory.max_tile_bytes:,} of {limit:,} bytes, "
-            f"{memory.max_tile_bytes / limit:.0%}; {memory.total_bytes / _MEBI:,.0f} MiB in all",
+            f"{memory.max_tile_bytes / limit:.0%}; {memory.total_bytes / _MEBI:,.0f} MiB in all "
+            "without gaps",
             found.error["memory_text"],
         ),
         Axis("tile", 0, memory.target.all_tiles),
@@ -86,18 +89,25 @@ def memory_view(found: Profile, width: int = WIDTH) -> Image.Image:
 def _categories(
     found: dict[str, Ints],
 ) -> tuple[list[str], np.ndarray[tuple[int, ...], np.dtype[np.float64]], list[Colour], list[float]]:
-    """Names, values by tile, colours and shares, largest first and small ones together."""
+    """Names, values by tile, colours and shares: largest first, small ones together, then gaps."""
     total = max(sum(int(column.sum()) for column in found.values()), 1)
     large = {n: c for n, c in found.items() if c.sum() / total >= _WORTH_A_COLOUR}
+    gaps = found.get(GAPS, np.zeros(0, np.int64))
+    large.pop(GAPS, None)
     order = sorted(large, key=lambda name: -int(large[name].sum()))
     spare = iter(SERIES[len(CATEGORIES) :] * (1 + len(order)))
     colours = [CATEGORIES[name] if name in CATEGORIES else next(spare) for name in order]
     values = [large[name].astype(float) for name in order]
-    small = [column for name, column in found.items() if name not in large and column.any()]
+    small = [column for name, column in found.items() if name not in {*large, GAPS}]
+    small = [column for column in small if column.any()]
     if small:
         order.append(f"{len(small)} smaller")
         colours.append(_SMALLER)
         values.append(np.sum(small, axis=0).astype(float))
+    if gaps.any():
+        order.append(GAPS)
+        colours.append(CATEGORIES[GAPS])
+        values.append(gaps.astype(float))
     shares = [float(column.sum()) / total for column in values]
     return order, np.stack(values), colours, shares
 

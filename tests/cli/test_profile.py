@@ -69,8 +69,18 @@ def test_json_agrees_with_itself_and_with_the_program(ipuc: Run, compiled: Path)
     assert found["memory"]["max_tile_bytes"] == need.max_tile_bytes
     assert [row["memory_bytes"] for row in found["tiles"]] == need.tile_bytes.tolist()
     totals = [row["total_bytes"] for row in found["memory"]["categories"].values()]
-    assert sum(totals) == found["memory"]["total_bytes"] == need.total_bytes
-    assert max(row["max_tile_bytes"] for row in found["steps"]) == need.max_tile_bytes
+    assert sum(totals) == found["memory"]["total_bytes_including_gaps"] == need.tile_bytes.sum()
+    assert found["memory"]["total_bytes"] == need.total_bytes == need.live_bytes.sum()
+    assert max(row["max_tile_bytes"] for row in found["steps"]) == need.max_live_bytes
+    parts = ("always_live_bytes", "not_always_live_bytes", "gap_bytes")
+    assert all(row["memory_bytes"] == sum(row[part] for part in parts) for row in found["tiles"])
+    layers = [row for row in found["layers"] if row["peak_tile_bytes"] is not None]
+    assert max(row["peak_tile_bytes"] for row in layers) <= need.max_live_bytes
+    # 64 x 64 weights, which no other layer has
+    assert layers[0]["always_live_bytes"] > 4 * 64 * 64
+    assert layers[0]["not_always_live_bytes"] == max(
+        row["not_always_live_bytes"] for row in found["steps"] if row["layer"] == "product"
+    )
     assert sum(row["vertices"] for row in found["vertex_types"]) == found["vertices"]
     assert sum(row["edges"] for row in found["vertex_types"]) == found["edges"]
 

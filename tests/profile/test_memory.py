@@ -15,23 +15,24 @@ from ipuc.emulator.strict import StrictEmulator, home_tiles
 from ipuc.pipeline import compile_model, random_inputs
 from ipuc.planner.context import Granularity
 from ipuc.profile.liveness import liveness
-from ipuc.profile.memory import (
+from ipuc.profile.memory import memory
+from ipuc.profile.resident import (
     CODELET_BYTES,
     CONTROL_CODE_BYTES,
     EDGE_BYTES,
     HEADER_BYTES,
     HOST_EXCHANGE_CODE_BYTES,
+    LOOP_CODE_BYTES,
     MATRIX_CODELET_BYTES,
     STACK_BYTES,
     STEP_CODE_BYTES,
     VERTEX_BYTES,
-    memory,
     worklist_bytes,
 )
 from ipuc.program.builder import Builder
 from ipuc.program.family import VertexFamily
 from ipuc.program.program import Program
-from ipuc.program.steps import Execute
+from ipuc.program.steps import Copy, Execute
 from ipuc.program.tensor import Tensor
 from ipuc.target import CATALOGUE, parse_target
 
@@ -78,9 +79,11 @@ def test_every_step_and_tile_against_a_count(program: Program) -> None:
             if isinstance(step.step, Execute):
                 count += int(moved[step.name, "read"].received[tile])
                 count += int(moved[step.name, "write"].sent[tile])
+            if isinstance(step.step, Copy):
+                count += int(moved[step.name, "copy"].received[tile])
             assert found.not_always[row, tile] == count, (step.name, tile)
     peaks = found.not_always.max(axis=0)
-    assert (found.tile_bytes == found.always_bytes + peaks).all()
+    assert (found.live_bytes == found.always_bytes + peaks).all()
 
 
 def test_what_is_always_live_against_a_count(program: Program) -> None:
@@ -94,8 +97,14 @@ def test_what_is_always_live_against_a_count(program: Program) -> None:
             vertices += here
             edges += here * family.codelet.edges(family.windows())
             if here:
-                size = MATRIX_CODELET_BYTES if on_matrix_unit(family) else CODELET_BYTES
-                code[family.codelet.name] = size
+                name = family.codelet.name
+                size = LOOP_CODE_BYTES if name.startswith(("Unary", "Binary")) else CODELET_BYTES
+                # one for each template: operation, element types
+                parameters = family.codelet.parameters()
+                words = [parameters.get(word) for word in ("op", "method", "partials", "swap")]
+                types = [program.variables[a.variable].dtype for a in family.fields.values()]
+                key = (name, *map(str, words), *types)
+                code[key] = MATRIX_CODELET_BYTES if on_matrix_unit(family) else size
         always = {name: int(column[tile]) for name, column in found.always.items()}
         assert always["Vertex Instances"] == vertices * VERTEX_BYTES
         assert always["Vertex Field Data"] == edges * EDGE_BYTES
@@ -118,7 +127,7 @@ def test_categories_sum_to_the_need_of_every_tile(program: Program) -> None:
     categories = found.categories()
     np.testing.assert_array_equal(np.sum(list(categories.values()), axis=0), found.tile_bytes)
     assert all((column >= 0).all() for column in categories.values())
-    assert found.total_bytes == found.tile_bytes.sum()
+    assert found.total_bytes == found.live_bytes.sum()
     assert found.max_tile_bytes == found.tile_bytes.max() == found.tile_bytes[found.worst_tile]
 
 
@@ -159,7 +168,7 @@ def test_the_worst_step_and_what_is_there() -> None:
     top = found.top(program.variables, 0, worst)
     assert [(held.name, held.bytes) for held in top] == [("v2", 1000), ("v1", 104)]
     assert found.categories()["Padding"][0] == 4
-    assert found.tile_bytes[1] == found.always_bytes[1]
+    assert found.live_bytes[1] == found.always_bytes[1]
 
 
 def test_an_empty_program_has_no_worst_step() -> None:

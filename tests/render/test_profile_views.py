@@ -117,7 +117,7 @@ def test_memory_is_stacked_up_to_what_a_tile_needs(found: Profile) -> None:
 def test_a_category_has_one_colour_in_all_pictures(found: Profile) -> None:
     plot = plot_of(VIEWS["memory"](found, 1600))
     memory = found.memory
-    total = memory.total_bytes
+    total = int(memory.tile_bytes.sum())
     shown = memory.categories()["Constants"].sum() / total
     high = 1.1 * max(memory.max_tile_bytes, memory.target.tile_memory_bytes)
     area = share(plot, CATEGORIES["Constants"]) * high * memory.target.tiles
