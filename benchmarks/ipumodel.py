@@ -9,17 +9,50 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from ipuc.errors import IpucError
+from ipuc.pipeline import compile_model
 from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer, octave_layer
 from ipuc.planner.poplin.params import ConvParams, convolution
 from ipuc.planner.poplin.pooling import pool_layer
+from ipuc.profile.record import profile
 from ipuc.target import CATALOGUE, Target
 
 TARGETS = {"Mk1": "gc2", "Mk2": "gc200"}
 NOT_MODELLED = "not modelled"
+
+
+#: Operators of ONNX by the names of the reduction runner.
+REDUCTIONS = {
+    "ADD": "ReduceSum",
+    "SQUARE_ADD": "ReduceSumSquare",
+    "MUL": "ReduceProd",
+    "MAX": "ReduceMax",
+    "MIN": "ReduceMin",
+}
+#: What the figures leave out: some rows report less in all than the stacks alone would take.
+NOT_COUNTED = {
+    "Stack",
+    "Vertex Code",
+    "Control Code",
+    "Host Exchange Code",
+    "Host Exchange Packet Headers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """Figures of a program that was compiled and profiled; named as those of `Executed`."""
+
+    cycles: int
+    total_memory_bytes: int
+    max_tile_bytes: int
 
 
 def options(text: str) -> dict[str, str]:
@@ -108,12 +141,52 @@ def product(target: Target, given: dict[str, str]) -> Executed:
     return matmul_layer(target, *sizes, itemsize=itemsize(given))
 
 
-RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | int]] = {
+def reduction(target: Target, given: dict[str, str]) -> Profiled:
+    """One reduction of a plain tensor: compiled as an ONNX model, and profiled."""
+    scaled = float(given.get("scale", 1)) != 1 or given.get("update", "false") != "false"
+    if scaled or given.get("operation", "ADD") not in REDUCTIONS:
+        raise ValueError("only plain reductions are modelled")
+    return profiled(target, reduction_model(given))
+
+
+def reduction_model(given: dict[str, str]) -> ModelProto:
+    """The ONNX model of a reduction's options."""
+    shape = [int(n) for n in given["shape"].split(",")]
+    axes = np.array([int(n) for n in given["dims"].split(",")], np.int64)
+    kind = TensorProto.FLOAT16 if given.get("type", "float") == "half" else TensorProto.FLOAT
+    op = REDUCTIONS[given.get("operation", "ADD")]
+    graph = helper.make_graph(
+        [helper.make_node(op, ["x", "axes"], ["y"], keepdims=0)],
+        "reduction",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [numpy_helper.from_array(axes, "axes")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def profiled(target: Target, model: ModelProto) -> Profiled:
+    """Figures of a model's whole program.
+
+    The runners of these kinds stream operands and result in the program that is measured: the host
+    waits for the tiles, and they for it, once.
+    """
+    found = profile(compile_model(model, target=target))
+    counted = [
+        column for name, column in found.memory.categories().items() if name not in NOT_COUNTED
+    ]
+    bytes_ = np.sum(counted, axis=0)
+    cycles = found.cycles["total"] + target.external_sync_cycles
+    return Profiled(cycles, int(bytes_.sum()), int(bytes_.max()))
+
+
+RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | Profiled | int]] = {
     "conv": conv,
     "fc": fully_connected,
     "gemm": product,
     "oct_conv": octave,
     "pooling": pooling,
+    "reduction": reduction,
 }
 
 

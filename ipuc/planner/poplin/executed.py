@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipuc.codelets.cycles import move
 from ipuc.codelets.define import ceil_div
 from ipuc.planner.poplin.cost import Pass
+from ipuc.planner.poplin.footprint import standing_bytes
 from ipuc.planner.poplin.params import ConvParams, data_gradient, product, weight_gradient
 from ipuc.planner.poplin.search import AVAILABLE_MEMORY, Plan, choose
 from ipuc.target import Target
@@ -40,11 +41,17 @@ class Executed:
         items: cycles by name.
         plans: the plan of each pass, in order.
         tensor_bytes: operands, results and gradients, which live throughout.
+        rearranged: whether rearranged operands are tensors of their own: those of a fully
+            connected layer go straight to where they are used.
+        paths: convolutions that run as one: the same pass of all of them shares the program steps
+            that rearrange operands.
     """
 
     items: dict[str, int]
     plans: tuple[Plan, ...]
     tensor_bytes: int
+    rearranged: bool = True
+    paths: int = 1
 
     @property
     def cycles(self) -> int:
@@ -53,13 +60,16 @@ class Executed:
 
     @property
     def total_memory_bytes(self) -> int:
-        """Bytes over all tiles: what lives throughout, and the hungriest pass.
+        """Bytes over all tiles: what stays throughout, and the hungriest pass.
 
-        A rearranged operand lives beside the pieces of it that the tiles receive. Code and vertex
-        state are not counted.
+        A rearranged operand lives beside the pieces of it that the tiles receive. Code of vertices,
+        stacks and control code are not counted, as the figures that this is held against have
+        layers that need less in all than those would.
         """
-        passes = (plan.row["used"] * _pass_bytes(plan) for plan in self.plans)
-        return self.tensor_bytes + max(passes)
+        standing = sum(plan.row["used"] * standing_bytes(plan) for plan in self.plans)
+        count = len(self.plans) // self.paths
+        passes = (self._together_bytes(self.plans[first::count]) for first in range(count))
+        return self.tensor_bytes + standing + max(passes)
 
     @property
     def max_tile_bytes(self) -> int:
@@ -68,7 +78,12 @@ class Executed:
         The matrix unit's results lie in interleaved memory, which leaves a gap before it.
         """
         target = self.plans[0].problem.target
-        ends = [max(map(_pass_bytes, self.plans)) + ceil_div(self.tensor_bytes, target.tiles)]
+        standing = sum(map(standing_bytes, self.plans))
+        ends = [
+            max(map(self._pass_bytes, self.plans))
+            + standing
+            + ceil_div(self.tensor_bytes, target.tiles)
+        ]
         ends += [
             target.interleaved_start_bytes
             + plan.items["partial_bytes"]
@@ -78,10 +93,14 @@ class Executed:
         ]
         return int(max(ends))
 
+    def _together_bytes(self, plans: Sequence[Plan]) -> int:
+        """Bytes on all tiles that live only during one pass of all paths."""
+        copies = sum(plan.row["used"] * plan.items["copied_bytes"] for plan in plans)
+        return self.rearranged * copies + max(plan.row["used"] * plan.temp_bytes for plan in plans)
 
-def _pass_bytes(plan: Plan) -> int:
-    """Bytes on a tile that live only during one pass."""
-    return plan.temp_bytes + plan.items["copied_bytes"]
+    def _pass_bytes(self, plan: Plan) -> int:
+        """Bytes on a tile that live only during one pass."""
+        return plan.temp_bytes + self.rearranged * plan.items["copied_bytes"]
 
 
 def plan_cycles(target: Target, plan: Plan) -> dict[str, int]:
@@ -142,7 +161,8 @@ def fc_layer(
     weights = groups * inputs * outputs
     # Activations, their gradients, weights.
     size = itemsize * (2 * groups * batch * (inputs + outputs) + weights)
-    return _layer(plans, _update(target, weights, plans[0], itemsize), FC_LAYOUTS, size)
+    made = _layer(plans, _update(target, weights, plans[0], itemsize), FC_LAYOUTS, size)
+    return replace(made, rearranged=False)
 
 
 def conv_layer(
@@ -223,4 +243,4 @@ def octave_layer(target: Target, paths: Sequence[ConvParams]) -> Executed:
         tensor_bytes += layer.tensor_bytes
         for name, value in layer.items.items():
             total[name] = value if name == "layouts" else total.get(name, 0) + value
-    return Executed(total, tuple(plans), tensor_bytes)
+    return Executed(total, tuple(plans), tensor_bytes, paths=len(paths))

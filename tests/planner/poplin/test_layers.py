@@ -17,6 +17,7 @@ from ipuc.planner.poplin.executed import (
     octave_layer,
     plan_cycles,
 )
+from ipuc.planner.poplin.footprint import messages, standing_bytes
 from ipuc.planner.poplin.params import convolution, data_gradient
 from ipuc.planner.poplin.pooling import plan_pool, pool_layer
 from ipuc.target import CATALOGUE
@@ -116,7 +117,58 @@ def test_memory_is_tensors_and_the_hungriest_pass() -> None:
     tensors = 2 * (200 * 64 + 64 * 10000 + 200 * 10000)
     assert layer.tensor_bytes == tensors
     # The operands were made for the plan, so nothing is rearranged.
-    assert layer.total_memory_bytes == tensors + plan.row["used"] * plan.temp_bytes
+    each = plan.temp_bytes + standing_bytes(plan)
+    assert layer.total_memory_bytes == tensors + plan.row["used"] * each
     # The matrix unit writes above the first 128 KiB, though little more is used.
     assert layer.max_tile_bytes == 131_072 + plan.items["partial_bytes"]
     assert layer.max_tile_bytes > plan.temp_bytes
+
+
+def test_standing_bytes_by_hand() -> None:
+    """The 200 x 64 by 64 x 10000 product on a GC2: 93 x 13 tiles of one long row each.
+
+    Swapped, so the second matrix is the data: four groups of 16 channels by 108 columns, which 13
+    tiles share; the weights are two groups of 8 outputs, which 93 tiles share in pieces of 256 B.
+    """
+    (plan,) = matmul_layer(GC2, 200, 64, 10000).plans
+    assert (plan.row["in_groups"], plan.row["out_groups"], plan.row["out_split"]) == (4, 2, 13)
+    received = (13 - 1 + 4) + (2 * 8 * 64 * 2 // 256 + 2)
+    assert messages(plan) == received
+    edges, lists = 4 + 4 * 2 + 2, 1
+    assert standing_bytes(plan) == 4 * (edges + lists) + 6 * 6 + 16 * received
+
+
+def test_what_stays_is_of_every_pass() -> None:
+    layer = fc_layer(GC2, 16, 1000, 1000)
+    assert len(layer.plans) == 3
+    passes = [plan.row["used"] * plan.temp_bytes for plan in layer.plans]
+    standing = [plan.row["used"] * standing_bytes(plan) for plan in layer.plans]
+    assert layer.total_memory_bytes == layer.tensor_bytes + sum(standing) + max(passes)
+
+
+def test_kernels_and_rows_need_worklists() -> None:
+    """One list a worker and kernel position; of row pieces, one a row and a cut between workers."""
+
+    def lists(**changed: int) -> int:
+        made = dataclasses.replace(plan, row=dict(plan.row) | {"in_group": 16} | changed)
+        return standing_bytes(made) - 16 * messages(made)
+
+    plan = conv_layer(GC2, SMALL).plans[0]
+    assert plan.problem.method.name == "AMP"
+    assert len(plan.problem.params.dims) == 2
+    line = {"kernel0": 1, "kernel1": 3, "field0": 4, "batch": 1}
+    one, three = lists(**line), lists(**line | {"kernel0": 3})
+    assert three - one == (9 - 3) * (6 * 4 + (4 + 5) * 6)
+    assert lists(**line | {"field0": 5}) - one == 3 * 6
+
+
+def test_paths_of_an_octave_rearrange_together() -> None:
+    one, two = conv_layer(GC2, SMALL), octave_layer(GC2, [SMALL, SMALL])
+    standing = sum(plan.row["used"] * standing_bytes(plan) for plan in one.plans)
+    copied = [plan.row["used"] * plan.items["copied_bytes"] for plan in one.plans]
+    temp = [plan.row["used"] * plan.temp_bytes for plan in one.plans]
+    assert max(copied) > 0
+    passes = [c + t for c, t in zip(copied, temp, strict=True)]
+    assert one.total_memory_bytes == one.tensor_bytes + standing + max(passes)
+    passes = [2 * c + t for c, t in zip(copied, temp, strict=True)]
+    assert two.total_memory_bytes == 2 * (one.tensor_bytes + standing) + max(passes)
