@@ -21,6 +21,7 @@ from ipuc.pipeline import compile_model
 from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer, octave_layer
 from ipuc.planner.poplin.params import ConvParams, convolution
 from ipuc.planner.poplin.pooling import pool_layer
+from ipuc.profile.memory import GAPS
 from ipuc.profile.record import profile
 from ipuc.target import CATALOGUE, Target
 
@@ -172,12 +173,15 @@ def profiled(target: Target, model: ModelProto) -> Profiled:
     waits for the tiles, and they for it, once.
     """
     found = profile(compile_model(model, target=target))
-    counted = [
-        column for name, column in found.memory.categories().items() if name not in NOT_COUNTED
-    ]
-    bytes_ = np.sum(counted, axis=0)
+    counted = {
+        name: column
+        for name, column in found.memory.categories().items()
+        if name not in NOT_COUNTED
+    }
+    end = np.sum(list(counted.values()), axis=0)
+    total = end.sum() - counted[GAPS].sum()
     cycles = found.cycles["total"] + target.external_sync_cycles
-    return Profiled(cycles, int(bytes_.sum()), int(bytes_.max()))
+    return Profiled(cycles, int(total), int(end.max()))
 
 
 RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | Profiled | int]] = {

@@ -33,8 +33,10 @@ ROW_PIECE_BYTES = 6
 #: loops; the matrix unit's, with a loop for each way to load. Our own estimate, within the 0.5 to
 #: 3 kB that such vertices take.
 LOOP_CODE_BYTES, CODELET_BYTES, MATRIX_CODELET_BYTES = 512, 1024, 3072
-#: An instruction for each piece that is sent or received. Source: PopLibs, about 4 B a message.
-MESSAGE_CODE_BYTES = 4
+#: One instruction for each piece that a tile sends, and three for each that it receives: select
+#: the sender, end that, set the pointer. Source: cost table of an independent compiler for the
+#: IPU21; the memory of layers in Graphcore's IPU model agrees.
+SEND_CODE_BYTES, RECEIVE_CODE_BYTES = 4, 12
 
 #: Vertex types whose code is one loop over elements.
 _ONE_LOOP = frozenset(
@@ -90,8 +92,10 @@ def state_bytes(program: Program, family: VertexFamily) -> tuple[Ints, Ints, Int
 def exchange_code_bytes(step: Superstep) -> Ints:
     """Bytes of the instructions that send and receive in a superstep: int64[tiles]."""
     found = (step.before, step.after)
-    pieces: Ints = np.sum([traffic.fragments + traffic.sends for traffic in found], axis=0)
-    return pieces * MESSAGE_CODE_BYTES
+    code: Ints = np.sum(
+        [t.fragments * RECEIVE_CODE_BYTES + t.sends * SEND_CODE_BYTES for t in found], axis=0
+    )
+    return code
 
 
 def vertex_code(program: Program) -> dict[str, Ints]:

@@ -14,14 +14,10 @@ from ipuc.codelets.define import ceil_div
 from ipuc.planner.poplin import cost
 from ipuc.planner.poplin.methods import Method
 from ipuc.planner.poplin.search import Plan
+from ipuc.profile.resident import EDGE_BYTES, RECEIVE_CODE_BYTES, ROW_PIECE_BYTES, SEND_CODE_BYTES
 
-#: A pointer for each edge; a row piece of a worklist is three 16-bit numbers. Source: PopLibs'
-#: vertex fields, ConvUtilInternal.cpp.
-POINTER_BYTES, PIECE_BYTES = 4, 6
-#: Code of a piece of data that comes from another tile: the sender's instruction, and the
-#: receiver's, which select the sender, end that, and set the pointer. Source: the cost table of a
-#: compiler for the second generation, which does not need PopLibs.
-MESSAGE_BYTES = 16
+#: Code of a piece of data that comes from another tile, at both ends.
+MESSAGE_BYTES = SEND_CODE_BYTES + RECEIVE_CODE_BYTES
 #: Least bytes of an operand on each of the tiles that share it. Source: poplin Convolution.cpp.
 LEAST_DATA, LEAST_WEIGHTS = 128, 256
 
@@ -47,7 +43,7 @@ def _vertex_bytes(plan: Plan) -> int:
         rows *= row[f"field{d}"]
     lists, each = _worklists(plan)
     pieces = lists // max(each, 1) * (rows + workers - 1) if each > 1 else workers * lists
-    return POINTER_BYTES * (edges + lists) + PIECE_BYTES * pieces
+    return EDGE_BYTES * (edges + lists) + ROW_PIECE_BYTES * pieces
 
 
 def _worklists(plan: Plan) -> tuple[int, int]:
