@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import click
 
+from ipuc.cli.compared import layer_changes, other_profile, read_limits, total_changes
 from ipuc.cli.modelled import warn_if_too_large
 from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
 from ipuc.cli.output import next_step, note, print_json, progress, say, shell_word
 from ipuc.cli.paths import settle_output
 from ipuc.cli.profile_text import print_changes, print_rows, print_summary
 from ipuc.cli.source import open_program
-from ipuc.errors import ContainerError, OptionError, nearest
+from ipuc.errors import OptionError, nearest
 from ipuc.files import whole
 from ipuc.importer.limits import readable
-from ipuc.profile.record import profile
+from ipuc.profile.record import Profile, profile
 from ipuc.profile.tables import TABLES, Row, in_order, to_json
 from ipuc.profile.trace import trace
 
@@ -54,7 +55,9 @@ the exit code is 1 if PROGRAM needs more than that over the other one.
 @click.argument("program", required=False, type=click.Path(path_type=Path))
 @click.option("--by", type=click.Choice(list(TABLES)), default="layer", show_default=True)
 @click.option(
-    "--sort", metavar="COLUMN", help="Largest first.  [default: the order of the program]"
+    "--sort",
+    metavar="COLUMN",
+    help="Largest first, words from A.  [default: the order of the program]",
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to print."
@@ -64,14 +67,15 @@ the exit code is 1 if PROGRAM needs more than that over the other one.
     "csv_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the whole table, all columns.",
+    help="Write the whole table, all columns; - prints it, and nothing else.",
 )
 @click.option(
     "--trace",
     "trace_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a timeline that Perfetto (ui.perfetto.dev) and Chrome open.",
+    help="Write a timeline that Perfetto (ui.perfetto.dev) and Chrome open; packed, if FILE "
+    "ends in .gz.",
 )
 @click.option(
     "--trace-tiles",
@@ -101,51 +105,69 @@ def command(
     as_json: bool,
 ) -> None:
     """Profile, print, compare."""
-    limits = _limits(fail_over, compare)
-    if trace_tiles is not None and trace_file is None:
-        raise OptionError("--trace-tiles needs a timeline", fix="add --trace FILE")
+    limits = read_limits(fail_over, compare)
+    to_stdout = csv_file == Path("-")
+    _check_together(trace_tiles, trace_file, to_stdout and as_json)
+    csv_file = None if to_stdout else csv_file
     csv_file = csv_file and settle_output(csv_file, "profile.csv", source=program)
     trace_file = trace_file and settle_output(trace_file, "trace.json", source=program)
     with progress() as bar:
         opened = open_program(program, options, bar, warns=False)
         found = profile(opened.program, lambda done, of: bar("profile", done, of))
-        other = None if compare is None else _other(compare, options, bar)
+        other = None if compare is None else other_profile(compare, options, bar)
     rows = TABLES[by](found)
     if sort is not None:
         rows = in_order(rows, _column(rows, sort))
     if csv_file is not None:
-        _write(csv_file, "the table", _csv(rows))
+        _write(csv_file, "the table", _csv(rows).encode("utf-8"))
     if trace_file is not None:
-        made = trace(found, _tiles(trace_tiles, opened.program.target.all_tiles))
-        _write(trace_file, "the timeline", json.dumps(made, separators=(",", ":")))
+        tiles = _tiles(trace_tiles, opened.program.target.all_tiles)
+        _write(trace_file, "the timeline", _timeline(found, tiles, packed=trace_file.suffix))
     mine = to_json(found)
-    changes = None if other is None else _changes(mine, other, limits)
+    changes = None if other is None else total_changes(mine, other, limits)
+    layers = None if other is None else layer_changes(mine, other)
     warn_if_too_large(mine["memory"])
-    worse = [name for name, change in (changes or {}).items() if change["over"]]
     if as_json:
-        print_json({**mine, "program": str(opened.path), "compare": changes})
+        compared = {"compare": changes, "compare_layers": layers}
+        print_json({**mine, "program": str(opened.path), **compared})
+    elif to_stdout:
+        click.echo(_csv(rows), nl=False)
     else:
         print_summary(mine, str(opened.path))
         say()
         print_rows(rows, by, top, mine)
         if changes is not None:
-            say()
-            print_changes(changes, str(compare))
+            print_changes(changes, layers or [], str(compare))
         if csv_file is not None:
             say(f"table written: {csv_file}, {len(rows)} rows")
         if trace_file is not None:
             say(f"timeline written: {trace_file}, {readable(trace_file.stat().st_size)}")
+    worse = [name for name, change in (changes or {}).items() if change["over"]]
     if worse:
         note(f"worse than --fail-over allows: {', '.join(worse)}")
         ctx.exit(1)
-    if not as_json:
+    if not as_json and not to_stdout:
         word = shell_word(str(opened.path))
         next_step(f"ipuc profile {word} --by compute-set --sort cycles")
 
 
-def _write(path: Path, what: str, text: str) -> None:
+def _check_together(tiles: str | None, trace_file: Path | None, twice: bool) -> None:
+    """Hold options to those that they need, and to those that they exclude."""
+    if tiles is not None and trace_file is None:
+        raise OptionError("--trace-tiles needs a timeline", fix="add --trace FILE")
+    if twice:
+        raise OptionError("--csv - and --json both want standard output", fix="name a file")
+
+
+def _write(path: Path, what: str, text: bytes) -> None:
     with whole(path, what) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text)
+
+
+def _timeline(found: Profile, tiles: list[int], packed: str) -> bytes:
+    """The timeline as a file; packed for .gz, without a date, so that the same is the same."""
+    text = json.dumps(trace(found, tiles), separators=(",", ":")).encode("utf-8")
+    return gzip.compress(text, mtime=0) if packed == ".gz" else text
 
 
 def _tiles(text: str | None, tiles: int) -> list[int]:
@@ -168,30 +190,6 @@ def _tiles(text: str | None, tiles: int) -> list[int]:
     return found
 
 
-def _limits(text: str | None, compare: Path | None) -> dict[str, float]:
-    """Read cycles=2%,memory=1% into fractions."""
-    if text is None:
-        return {}
-    if compare is None:
-        raise OptionError("--fail-over needs something to compare with", fix="add --compare OTHER")
-    limits: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, value = part.strip().partition("=")
-        if name not in ("cycles", "memory"):
-            raise OptionError(
-                f'"{name}" has no limit', where="--fail-over", fix="use cycles and memory"
-            )
-        try:
-            limits[name] = float(value.removesuffix("%")) / 100
-        except ValueError:
-            equals = ""
-        if not equals or not value.endswith("%") or not 0 <= limits[name] < float("inf"):
-            raise OptionError(
-                f'"{part.strip()}" is no limit', where="--fail-over", fix=f"write {name}=2%"
-            )
-    return limits
-
-
 def _column(rows: list[Row], wanted: str) -> str:
     columns = list(rows[0]) if rows else [wanted]
     name = wanted.replace("-", "_").replace(" ", "_")
@@ -202,43 +200,6 @@ def _column(rows: list[Row], wanted: str) -> str:
     if rows and any(isinstance(row[name], list) for row in rows):
         raise OptionError(f"there is no order of {wanted}", where="--sort")
     return name
-
-
-def _other(path: Path, options: CompileOptions, bar: Any) -> dict[str, Any]:
-    """The profile to compare with."""
-    if path.suffix != ".json":
-        given = options if path.suffix == ".onnx" else CompileOptions(max_bytes=options.max_bytes)
-        return to_json(profile(open_program(path, given, bar).program))
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        _figures(read)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContainerError(
-            "this is not what ipuc profile --json writes",
-            where=str(path),
-            fix=f"ipuc profile PROGRAM --json > {shell_word(str(path))}",
-        ) from error
-    return dict(read)
-
-
-def _figures(found: dict[str, Any]) -> dict[str, int]:
-    return {
-        "cycles": int(found["cycles"]["total"]),
-        "memory": int(found["memory"]["max_tile_bytes"]),
-    }
-
-
-def _changes(
-    mine: dict[str, Any], other: dict[str, Any], limits: dict[str, float]
-) -> dict[str, dict[str, Any]]:
-    """Both figures, the relative change, and whether that is over its limit."""
-    now, before = _figures(mine), _figures(other)
-    made: dict[str, dict[str, Any]] = {}
-    for name, value in now.items():
-        change = (value - before[name]) / max(before[name], 1)
-        over = name in limits and change > limits[name]
-        made[name] = {"other": before[name], "this": value, "change": change, "over": over}
-    return made
 
 
 def _csv(rows: list[Row]) -> str:

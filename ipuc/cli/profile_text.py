@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ipuc.cli.compared import MOST_CHANGED
 from ipuc.cli.modelled import memory_line
 from ipuc.cli.output import counted, duration, say, table
 from ipuc.importer.limits import readable
@@ -58,9 +59,13 @@ def print_summary(found: dict[str, Any], path: str) -> None:
     _line(
         "Graph",
         f"{found['vertices']:,} vertices, {found['edges']:,} edges, "
-        f"{found['variables']:,} variables, {counted(found['compute_set_count'], 'compute set')}",
+        f"{found['variables']:,} variables, {counted(found['compute_set_count'], 'compute set')}"
+        f", {found['copy_count']:,} copies",
     )
     _line("Execution", f"{counted(found['supersteps'], 'superstep')}: {steps}")
+    if len(found["passes"]) > 1:
+        each = ", ".join(f"{name} {spent:,}" for name, spent in found["passes"].items())
+        _line("", f"cycles by pass: {each}")
     _line("", f"tile average: {tiles}; the rest is waiting for slower tiles")
     _line(
         "FLOPs",
@@ -101,28 +106,49 @@ def _cell(row: Row, name: str) -> str:
     value = row[name]
     if name == "name":
         folded = [node for node in row.get("nodes", ()) if node != value]
-        text = str(value or "(no layer)") + "".join(f" + {node}" for node in folded)
-        return text if len(text) <= _NAME_WIDTH else f"{text[: _NAME_WIDTH - 3]}..."
+        return _short(str(value or "(no layer)") + "".join(f" + {node}" for node in folded))
     if value is None:
         return "-"
     if name in _PERCENT:
         return f"{value:.1%}"
     if name == "flops":
-        return f"{value / 1e6:,.1f} M"
+        return _counted_in_thousands(value)
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def print_changes(changes: dict[str, dict[str, Any]], other: str) -> None:
-    """Print both figures of every total, and the change."""
-    rows = [["", "this", other, "change"]]
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
+
+
+def _counted_in_thousands(value: int) -> str:
+    """Write a large number with a letter: 140.6 M."""
+    for letter, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= size:
+            return f"{value / size:,.1f} {letter}"
+    return str(value)
+
+
+def print_changes(
+    changes: dict[str, dict[str, Any]], layers: list[dict[str, Any]], other: str
+) -> None:
+    """Print both figures of every total, the change, and the layers that changed most."""
+    say()
+    rows = [["", "this", other, "change", ""]]
     units = {"cycles": "cycles", "memory": "fullest tile"}
     for name, change in changes.items():
         this, that = change["this"], change["other"]
         figures = [f"{this:,}", f"{that:,}"]
         if name == "memory":
             figures = [readable(this), readable(that)]
-        mark = " over the limit" * change["over"]
-        rows.append([units[name], *figures, f"{change['change']:+.1%}{mark}"])
+        mark = "over the limit" * change["over"]
+        rows.append([units[name], *figures, f"{change['change']:+.1%}", mark])
+    if layers:
+        rows.append(["layers that changed most, cycles", "", "", "", ""])
+    for row in layers[:MOST_CHANGED]:
+        both = ["-" if row[key] is None else f"{row[key]:,}" for key in ("this", "other")]
+        rows.append([f"  {_short(row['name'])}", *both, f"{row['change']:+,}", ""])
     table(rows, right=(1, 2, 3))
+    if len(layers) > MOST_CHANGED:
+        say(f"  and {counted(len(layers) - MOST_CHANGED, 'layer')} more: --json has all")

@@ -13,6 +13,7 @@ from ipuc.profile.cycles import (
     Superstep,
     busy_cycles,
     global_busy_cycles,
+    global_cycles,
     step_costs,
     supersteps,
 )
@@ -82,6 +83,7 @@ class Profile:
             "basis": MODELLED,
             "error": self.error,
             "cycles": self.cycles,
+            "passes": self.passes(),
             "tile_average": self.tile_average(),
             "seconds": seconds,
             "flops": self.flops,
@@ -97,6 +99,7 @@ class Profile:
             "edges": sum(family.edges() for family in self.program.families()),
             "variables": len(self.program.variables),
             "compute_set_count": len(self.program.compute_sets()),
+            "copy_count": len(self.program.copies()),
         }
 
     def tile_average(self) -> dict[str, float]:
@@ -113,7 +116,21 @@ class Profile:
             for step in self.steps
             for traffic in (step.before, step.after)
         )
-        return {"compute": compute, "exchange": exchange, "sync": float(self.cycles["sync"])}
+        sync = 0.0
+        for step in self.steps:
+            # All IPUs take part in an external barrier, one in a barrier of its own.
+            distant = sum(global_cycles(target, one) > 0 for one in (step.before, step.after))
+            external = distant * target.external_sync_cycles
+            sync += (external + (step.sync - external) / target.ipus) * step.times
+        return {"compute": compute, "exchange": exchange, "sync": sync}
+
+    def passes(self) -> dict[str, int]:
+        """Cycles of every layer pass: forward, backward, ..."""
+        spent: dict[str, int] = {}
+        for step in self.steps:
+            name = step.layer_pass or "forward"
+            spent[name] = spent.get(name, 0) + step.cycles * step.times
+        return spent
 
     def memory_summary(self) -> dict[str, Any]:
         """Memory totals, the fullest tile, and what is on it, as JSON values."""

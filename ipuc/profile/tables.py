@@ -92,6 +92,7 @@ def by_compute_set(found: Profile) -> list[Row]:
         {
             "name": step.name,
             "layer": step.layer or None,
+            "layer_pass": step.layer_pass or None,
             "kind": step.kind,
             "times": step.times,
             "cycles": step.cycles * step.times,

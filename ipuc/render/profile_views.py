@@ -175,8 +175,7 @@ def timeline_view(found: Profile, width: int = WIDTH) -> Image.Image:
         for kind, length, by_tile in phases(target, step):
             kinds.append(list(PHASES).index(kind))
             lengths.append(length * step.times)
-            whole = np.full(target.all_tiles, length) if kind == "sync" else by_tile
-            work.append(whole * step.times)
+            work.append(by_tile * step.times)
     legend = []
     for number, (name, colour) in enumerate(PHASES.items()):
         spent = sum(w.mean() for kind, w in zip(kinds, work, strict=True) if kind == number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from cli_models import Run, only, save_model
 from onnx import helper
 
+from ipuc.codelets.unary import UnaryOp
 from ipuc.profile.cycles import supersteps
 from ipuc.profile.memory import memory
+from ipuc.program.builder import Builder
 from ipuc.program.save import load, save
 from ipuc.target import CATALOGUE
 
@@ -203,6 +206,77 @@ def test_comparing(ipuc: Run, net: Path, compiled: Path) -> None:
     }
     assert changes["memory"]["over"] is False
     assert "cycles" in done.err
+
+
+def test_the_layers_that_changed_are_named(ipuc: Run, net: Path, compiled: Path) -> None:
+    done = ipuc("profile", net, "--target", "tiny,sync_cycles=200", "--json")
+    Path("slow.json").write_text(done.out, encoding="utf-8")
+    done = ipuc("profile", compiled, "--compare", "slow.json")
+    rows = done.out.split("layers that changed most, cycles\n")[1].splitlines()
+    mine, slow = (
+        {row["name"]: row["cycles"] for row in json.loads(text)["layers"]}
+        for text in (ipuc("profile", compiled, "--json").out, Path("slow.json").read_text("utf-8"))
+    )
+    told = [row.split() for row in rows[:3]]
+    by_change = sorted(mine, key=lambda name: mine[name] - slow[name])
+    assert told == [
+        [name, f"{mine[name]:,}", f"{slow[name]:,}", f"{mine[name] - slow[name]:+,}"]
+        for name in by_change
+    ]
+    found = json.loads(ipuc("profile", compiled, "--compare", "slow.json", "--json").out)
+    assert [row["name"] for row in found["compare_layers"]] == by_change
+    same = ipuc("profile", compiled, "--compare", compiled)
+    assert "layers that changed" not in same.out
+
+
+def test_layers_of_a_file_of_unknown_origin(ipuc: Run, compiled: Path) -> None:
+    """What is no row of a layer is not compared; a layer of one side only has no other figure."""
+    found = json.loads(ipuc("profile", compiled, "--json").out)
+    rows = [{"name": "gone", "cycles": 7}, {"name": "x", "cycles": "many"}, 3, {"cycles": 4}]
+    for layers, names in ((rows, {"gone"}), ("none", set()), (None, set())):
+        Path("odd.json").write_text(json.dumps({**found, "layers": layers}), encoding="utf-8")
+        done = ipuc("profile", compiled, "--compare", "odd.json", "--json")
+        assert done.code == 0, done.err
+        changed = {row["name"]: row["other"] for row in json.loads(done.out)["compare_layers"]}
+        assert {name for name, other in changed.items() if other is not None} == names
+        assert ipuc("profile", compiled, "--compare", "odd.json").code == 0
+
+
+def test_csv_on_standard_output(ipuc: Run, compiled: Path, folder: Path) -> None:
+    for by in TABLES:
+        words = ("profile", compiled, "--by", by)
+        printed = ipuc(*words, "--csv", "-")
+        assert printed.code == 0, printed.err
+        ipuc(*words, "--csv", "t.csv")
+        assert printed.out == Path("t.csv").read_text("utf-8")
+    assert not (folder / "-").exists()
+    done = ipuc("profile", compiled, "--csv", "-", "--json")
+    assert done.code == 1
+    assert "standard output" in done.err
+
+
+def test_a_packed_timeline(ipuc: Run, compiled: Path) -> None:
+    ipuc("profile", compiled, "--trace", "t.json")
+    done = ipuc("profile", compiled, "--trace", "t.json.gz")
+    assert done.code == 0, done.err
+    packed = Path("t.json.gz").read_bytes()
+    assert gzip.decompress(packed) == Path("t.json").read_bytes()
+    assert len(packed) < Path("t.json").stat().st_size / 3
+
+
+def test_cycles_by_pass(ipuc: Run, folder: Path) -> None:
+    build = Builder(CATALOGUE["tiny"])
+    x, out = build.input("x", "float32", (8,)), build.variable("out", "float32", (8,))
+    for name in ("forward", "backward"):
+        build.layer_pass = name
+        with build.compute_set(name) as made:
+            made.add(UnaryOp("neg"), 1, x=x, out=out)
+    build.map_rest()
+    save(build.build(), folder / "p.ipu")
+    found = json.loads(ipuc("profile", "p.ipu", "--json").out)
+    assert found["passes"] == {row["layer_pass"]: row["cycles"] for row in found["compute_sets"]}
+    assert list(found["passes"]) == ["forward", "backward"]
+    assert f"backward {found['passes']['backward']:,}" in ipuc("profile", "p.ipu").out
 
 
 def test_compile_tells_the_cost(ipuc: Run, net: Path, compiled: Path) -> None:
