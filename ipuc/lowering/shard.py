@@ -56,8 +56,7 @@ class LayerCosts:
         always: bytes that are always live: int64[layers, tiles].
         changing: most bytes that are not always live while the layer runs: int64[layers, tiles].
         fixed: bytes that every IPU takes: int64[tiles].
-        crossing: bytes of values that a cut before the layer parts from layers that read them,
-            for each such layer: int64[layers].
+        crossing: bytes of values that a cut before the layer parts from readers: int64[layers].
         limit: bytes that a tile has.
     """
 
@@ -225,19 +224,19 @@ def _by_fields(found: Profile, layers: dict[str, int], rest: Ints) -> Ints:
 
 
 def _crossing(graph: Graph, found: Profile) -> Ints:
-    """Bytes of the values that are made before each layer and read by it or a later one.
-
-    A value counts for each layer that reads it: every one fetches it for itself.
-    """
+    """Bytes of the values that are made before each layer and read by it or a later one."""
     made: dict[str, int] = {}
-    total = np.zeros(len(graph.nodes), np.int64)
+    last: dict[str, int] = {}
     for index, node in enumerate(graph.nodes):
         for name in filter(None, node.inputs):
-            first = made.setdefault(name, index)  # what no layer makes lies where it is first read
-            tensor = found.program.values.get(name)
-            if tensor is not None:
-                total[first + 1 : index + 1] += tensor.size * np.dtype(tensor.dtype).itemsize
+            made.setdefault(name, index)  # what no layer makes lies where it is first read
+            last[name] = index
         made |= dict.fromkeys(filter(None, node.outputs), index)
+    total = np.zeros(len(graph.nodes), np.int64)
+    for name, index in last.items():
+        tensor = found.program.values.get(name)
+        if tensor is not None:
+            total[made[name] + 1 : index + 1] += tensor.size * np.dtype(tensor.dtype).itemsize
     return total
 
 

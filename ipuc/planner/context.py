@@ -14,6 +14,7 @@ from ipuc.errors import InternalError
 from ipuc.graph.ir import Graph, Node
 from ipuc.planner.choices import Choices
 from ipuc.planner.precision import Format, Precision
+from ipuc.planner.transfer import bring
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Tensor
 from ipuc.target import Target
@@ -47,6 +48,8 @@ class Context:
     choices: Choices = field(default_factory=Choices)
     _scalars: dict[tuple[float, str, int], Tensor] = field(default_factory=dict)
     _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    #: The IPU of every value: that of its layer, or of the first layer that reads it.
+    _homes: dict[str, int] = field(default_factory=dict)
 
     @property
     def target(self) -> Target:
@@ -74,23 +77,26 @@ class Context:
         """A graph value in the format of the layer being lowered.
 
         A constant becomes a variable of that type; what another layer left in another format is
-        cast, once for all that ask.
+        cast, and what lies on another IPU is brought to that of the layer, once for all that ask.
 
         Raises:
             InternalError: its layer has not been lowered yet.
         """
         lies = self.lies(value)
-        wanted = self.dtype(value)
-        if lies.dtype == wanted:
+        wanted, ipu = self.dtype(value), self.builder.ipu
+        away = self._homes.setdefault(value, ipu) != ipu
+        if lies.dtype == wanted and not away:
             return lies
-        key = (value, wanted)
+        key = (value, f"{wanted} on IPU {ipu}" if away else wanted)
         if key not in self._converted:
             name = f"{value} as {wanted}"
             constant = self.graph.constants.get(value)
-            if constant is None:
-                self._converted[key] = self.cast(lies, wanted, name)
-            else:
+            if constant is not None and lies.dtype != wanted:
                 self._converted[key] = self._constant(name, constant, wanted)
+            else:
+                here = bring(self.builder, lies, f"{value} to IPU {ipu}") if away else lies
+                same = here.dtype == wanted
+                self._converted[key] = here if same else self.cast(here, wanted, name)
         return self._converted[key]
 
     def _constant(self, name: str, array: NDArray[Any], dtype: str) -> Tensor:
@@ -145,6 +151,7 @@ class Context:
                 f"its layer's format {self.format.name}"
             )
         self.builder.values[value] = tensor
+        self._homes[value] = self.builder.ipu
 
     def scalar(self, value: float, dtype: str, shape: Shape = ()) -> Tensor:
         """A constant, stored once per IPU that uses it, repeated to a shape."""
