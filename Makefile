@@ -74,9 +74,9 @@ bench: $(DEV_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numb
 	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
 	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
 
-calibrate: $(DEV_READY) ## errors of the planner against figures in CSV=path; OUT=path to keep them
+calibrate: $(DEV_READY) ## errors of the cost model against figures in CSV=path; OUT=path, WRITE=1 keep them
 	@test -n "$(CSV)" || { echo "say where the figures are: make calibrate CSV=path"; exit 1; }
-	$(BIN)/python benchmarks/ipumodel.py "$(CSV)" $(if $(OUT),--out "$(OUT)")
+	$(BIN)/python benchmarks/ipumodel.py "$(CSV)" $(if $(OUT),--out "$(OUT)") $(if $(WRITE),--write)
 
 demo: $(DEMO_READY) models/alexnet.onnx models/resnet34.onnx ## the main job, end to end: AlexNet on a photo, and its picture
 	@mkdir -p $(DEMO)

@@ -21,6 +21,7 @@ from ipuc.pipeline import compile_model
 from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer, octave_layer
 from ipuc.planner.poplin.params import ConvParams, convolution
 from ipuc.planner.poplin.pooling import pool_layer
+from ipuc.profile import calibration
 from ipuc.profile.memory import GAPS
 from ipuc.profile.record import profile
 from ipuc.target import CATALOGUE, Target
@@ -248,6 +249,47 @@ def summary(errors: list[float]) -> list[float]:
     return [statistics.median(errors), tenths[8], errors[-1]]
 
 
+#: The product's own copy of the errors, and where its tables begin.
+MODULE = Path(calibration.__file__)
+TABLES = "#: Errors of the cycles"
+#: Name of each table there, what its comment says, and which of `COMPARED` it holds.
+KEPT = (
+    ("CYCLES", "cycles, by generation of the chip and kind of layer", 0),
+    ("MEMORY", "bytes of all tiles together", 1),
+)
+
+
+def errors_of(rows: list[dict[str, Any]], true: str, predicted: str) -> dict[str, dict[str, Any]]:
+    """Number of rows, median and 90th percentile of a figure's errors: by target, then kind."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, kind in sorted({(row["target"], row["kind"]) for row in rows}):
+        mine = [row for row in rows if (row["target"], row["kind"]) == (name, kind)]
+        errors = sorted(abs(row[predicted] / int(row[true]) - 1) for row in mine if row[predicted])
+        if errors:
+            median, p90, _ = summary(errors)
+            found.setdefault(name, {})[kind] = (len(errors), round(median, 3), round(p90, 3))
+    return found
+
+
+def written(text: str, rows: list[dict[str, Any]]) -> str:
+    """The source text of the product's data module, with the tables of these rows.
+
+    Args:
+        text: what it says now: all before the tables stays.
+        rows: predicted.
+    """
+    lines = [text[: text.index(TABLES)].rstrip("\n"), "", ""]
+    for name, what, number in KEPT:
+        _, true, predicted = COMPARED[number]
+        lines += [f"#: Errors of the {what}.", f"{name}: Mapping[str, Mapping[str, Spread]] = {{"]
+        for target, kinds in errors_of(rows, true, predicted).items():
+            lines.append(f'    "{target}": {{')
+            lines += [f'        "{kind}": Spread{spread},' for kind, spread in kinds.items()]
+            lines.append("    },")
+        lines += ["}", ""]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Predict every row and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -255,6 +297,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--kinds", nargs="*")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument(
+        "--write",
+        nargs="?",
+        type=Path,
+        const=MODULE,
+        help="write the errors into the package, or into a copy of its module",
+    )
     given = parser.parse_args()
     with given.csv.open(newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
@@ -278,6 +327,9 @@ def main() -> None:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+    if given.write:
+        given.write.write_text(written(MODULE.read_text("utf-8"), rows), "utf-8")
+        print(f"written: {given.write}")
     print(f"{time.perf_counter() - start:.1f} s")
 
 

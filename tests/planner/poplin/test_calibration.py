@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import ipuc
 from ipuc.planner.poplin.executed import matmul_layer
+from ipuc.profile import calibration
 from ipuc.target import CATALOGUE
 
 ROOT = Path(ipuc.__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "ipumodel.py"
 HEAD = "target,kind,name,params,cycles,total_memory_B,max_tile_memory_incl_gaps_B"
 ROWS = (
     "Mk1,gemm,product,--m 20 --k 64 --n 300,5000,1000000,131096",
@@ -22,6 +26,8 @@ ROWS = (
     ),
     "Mk1,fc,unreadable,--input-size 10,5000,1000000,131096",
     "Mk1,lstm,recurrent,--sequence-size 5,5000,1000000,131096",
+    ('Mk2,reduction,rows,"--shape=8,300,4 --dims=1 --type=half --tiles-per-ipu=16",3000,10000,900'),
+    "Mk2,reduction,scaled,--shape=8 --dims=0 --type=half --scale=2.0,3000,10000,900",
 )
 
 
@@ -29,7 +35,7 @@ def test_a_file_of_figures_is_predicted(tmp_path: Path) -> None:
     given, made = tmp_path / "figures.csv", tmp_path / "predicted.csv"
     given.write_text("\n".join((HEAD, *ROWS)) + "\n", "utf-8")
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "ipumodel.py", given, "--out", made],
+        [sys.executable, SCRIPT, given, "--out", made, "--write", tmp_path / "errors.py"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -49,3 +55,46 @@ def test_a_file_of_figures_is_predicted(tmp_path: Path) -> None:
     line = next(line for line in done.stdout.splitlines() if line.startswith("gemm"))
     assert line.split() == ["gemm", "Mk1", "1", error, error, error]
     assert rows[3]["pred_cycles"] == ""
+    # A reduction is a program of its own: three streams and one superstep at least.
+    assert statuses[4] == "ok"
+    target = dataclasses.replace(CATALOGUE["gc200"], tiles=16)
+    assert target.external_sync_cycles < int(rows[4]["pred_cycles"]) < 10_000
+    operand = 8 * 300 * 4 * 2
+    assert operand < int(rows[4]["pred_total_memory_B"]) < 2 * operand
+    assert statuses[5] == "cannot read the options: only plain reductions are modelled"
+    kept = runpy.run_path(str(tmp_path / "errors.py"))
+    spread = kept["CYCLES"]["Mk1"]["gemm"]
+    off = round(abs(want.cycles / 5000 - 1), 3)
+    assert (spread.rows, spread.median, spread.p90) == (1, off, off)
+    assert set(kept["MEMORY"]["Mk2"]) == {"conv", "reduction"}
+    assert "lstm" not in kept["CYCLES"]["Mk1"]
+
+
+def test_the_package_has_what_was_measured() -> None:
+    """Tables of the same kinds for both generations; errors that anybody may read as per cent."""
+    assert list(calibration.CYCLES) == list(calibration.MEMORY) == ["Mk1", "Mk2"]
+    assert {"conv", "fc", "gemm", "oct_conv", "pooling", "reduction"} <= set(
+        calibration.CYCLES["Mk1"]
+    )
+    for table in (calibration.CYCLES, calibration.MEMORY):
+        for kinds in table.values():
+            assert set(kinds) <= set(calibration.CYCLES["Mk1"])
+            for spread in kinds.values():
+                assert spread.rows > 0
+                assert 0 < spread.median <= spread.p90 < 1
+
+
+def test_the_tables_are_written_not_typed() -> None:
+    """The script, given the errors that are there, writes the very file."""
+    script = runpy.run_path(str(SCRIPT))
+    text = Path(calibration.__file__).read_text("utf-8")
+    tables = (calibration.CYCLES, calibration.MEMORY)
+    lists = {
+        figures[2]: {
+            target: {kind: (s.rows, s.median, s.p90) for kind, s in kinds.items()}
+            for target, kinds in table.items()
+        }
+        for figures, table in zip(script["COMPARED"], tables, strict=False)
+    }
+    script["written"].__globals__["errors_of"] = lambda _, __, predicted: lists[predicted]
+    assert script["written"](text, []) == text
