@@ -18,9 +18,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from ipuc.errors import IpucError
 from ipuc.pipeline import compile_model
+from ipuc.planner.pool_layer import PoolLayer, pool_layer
 from ipuc.planner.poplin.executed import Executed, conv_layer, fc_layer, matmul_layer, octave_layer
 from ipuc.planner.poplin.params import ConvParams, convolution
-from ipuc.planner.poplin.pooling import pool_layer
+from ipuc.planner.window import Slide
 from ipuc.profile import calibration
 from ipuc.profile.memory import GAPS
 from ipuc.profile.record import profile
@@ -58,8 +59,8 @@ class Profiled:
 
 
 def options(text: str) -> dict[str, str]:
-    """Read a runner's options: `--name value` and `--name=value`."""
-    return dict(re.findall(r"--([\w-]+)[= ]([^\s]+)", text))
+    """Read a runner's options: `--name value`, `--name=value`, and flags, which have no value."""
+    return dict(re.findall(r"--([\w-]+)(?:[= ](?!--)([^\s]+))?", text))
 
 
 def numbers(text: str, rank: int) -> tuple[int, ...]:
@@ -116,13 +117,24 @@ def octave(target: Target, given: dict[str, str]) -> Executed:
     return octave_layer(target, paths)
 
 
-def pooling(target: Target, given: dict[str, str]) -> int:
-    """A pooling layer and its gradient."""
-    kind = "max" if given.get("pooling-type", "MAX").upper() == "MAX" else "mean"
+def pooling(target: Target, given: dict[str, str]) -> PoolLayer:
+    """A pooling layer, and its gradient where the name says that it trains."""
     channels = int(given["channels"])
-    detected = int(given.get("fwd-chans-per-group", channels))
-    made = pool_layer(target, window(given, "kernel", (1, 1)), kind, channels, detected=detected)
-    return sum(made.values())
+    params = window(given, "kernel", (1, 1))
+    slides = tuple(
+        Slide(d.size, d.out, d.kernel, d.result.stride, 1, d.data.pad[0]) for d in params.dims
+    )
+    trains = any(word.startswith("tr") for word in given["name"].lower().split("_"))
+    return pool_layer(
+        target,
+        "max" if given.get("pooling-type", "max").lower() == "max" else "mean",
+        slides,
+        params.batch,
+        channels,
+        lies=int(given.get("fwd-chans-per-group", 16 if channels % 16 == 0 else 1)),
+        dtype="float32" if params.itemsize == 4 else "float16",
+        gradient=trains and "inference-only" not in given,
+    )
 
 
 def fully_connected(target: Target, given: dict[str, str]) -> Executed:
@@ -185,7 +197,7 @@ def profiled(target: Target, model: ModelProto) -> Profiled:
     return Profiled(cycles, int(total), int(end.max()))
 
 
-RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | Profiled | int]] = {
+RUNNERS: dict[str, Callable[[Target, dict[str, str]], Executed | Profiled | PoolLayer]] = {
     "conv": conv,
     "fc": fully_connected,
     "gemm": product,
@@ -207,11 +219,9 @@ def predict(row: dict[str, str]) -> dict[str, Any]:
     if "tiles-per-ipu" in given:
         target = dataclasses.replace(target, tiles=int(given["tiles-per-ipu"]))
     try:
-        made = runner(target, given)
+        made = runner(target, {**given, "name": row["name"]})
     except (IpucError, KeyError, ValueError) as error:
         return {**empty, "status": f"cannot read the options: {error}".replace("\n", " ")}
-    if isinstance(made, int):
-        return {**empty, "pred_cycles": made, "status": "ok"}
     return {
         "pred_cycles": made.cycles,
         "pred_total_memory_B": made.total_memory_bytes,

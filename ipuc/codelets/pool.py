@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import as_cycles, row_time
+from ipuc.codelets.amp import as_cycles
+from ipuc.codelets.cycles.pool import forward_meets, row_pieces, vertex
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -22,9 +23,7 @@ from ipuc.codelets.define import (
     Number,
     Out,
     ceil_div,
-    elements,
     joined_pads,
-    maximum,
 )
 from ipuc.target import Target
 from ipuc.types import Shape
@@ -66,8 +65,10 @@ class Pool(Codelet):
         pads: elements missing before and after the window of the block, per dimension.
         counted: how many of those a mean counts as zeros, per dimension.
         power: p of the norm.
+        group: channels that lie together on the tile.
+        apart: windows neither overlap nor meet padding, so that all outputs are one row.
 
-    Source: PopLibs popnn PerformanceEstimation.hpp, groups of 4 vectors of channels.
+    Source: PopLibs popnn PerformanceEstimation.hpp; the power of a norm is not charged.
     """
 
     kind: str
@@ -77,6 +78,8 @@ class Pool(Codelet):
     pads: tuple[tuple[int, int], ...]
     counted: tuple[tuple[int, int], ...]
     power: int = 2
+    group: int = 16
+    apart: bool = False
 
     name: ClassVar[str] = "Pooling"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), Out("out"))
@@ -134,26 +137,29 @@ class Pool(Codelet):
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
         """Cycles of one vertex."""
-        batch, channels, *field = windows["out"]
-        workers, width = target.worker_contexts, target.vector_width(itemsize)
-        groups = ceil_div(channels, 4 * width)
-        vectors = ceil_div(ceil_div(channels, groups), width)
-        repeat = 1 if self.kind == "max" else 2
-
-        def cost(n: Any) -> Any:
-            each = 6 + vectors * (3 + 3 + repeat + 3 * (np.maximum(n, 1) - 1))
-            return np.where(
-                np.asarray(n) > 0, 15 + math.prod(self.kernel) * (23 + groups * each), 0
-            )
-
-        rows = batch * elements(tuple(field[:-1]))
-        slow, _ = row_time(rows, field[-1], workers, cost)
-        start = 41 + (4 + ceil_div(maximum(rows * field[-1], 1), workers)) * groups
-        return as_cycles(13 + workers * (start + slow))
+        batch, channels, *sizes = windows["out"]
+        geometry = zip(sizes, self.kernel, self.stride, self.dilation, self.pads, strict=True)
+        made = vertex(
+            target,
+            "max" if self.kind == "max" else "sum",
+            batch=batch,
+            channels=channels,
+            group=self.group,
+            sizes=sizes,
+            meets=[forward_meets(*dim) for dim in geometry],
+            itemsize=itemsize,
+            apart=self.apart,
+        )
+        return as_cycles(made)
 
     def edges(self, windows: Mapping[str, Shape]) -> int:
-        """One vector of input and one of output for each group of channels (8 at most)."""
-        return 2 * int(ceil_div(windows["out"][1], 8))
+        """One vector of input and one of output for each group of channels."""
+        return 2 * int(ceil_div(windows["out"][1], self.group))
+
+    def row_pieces(self, windows: Mapping[str, Shape], workers: int, itemsize: int) -> int:
+        """One list for each row piece, with an entry for each kernel position."""
+        del itemsize
+        return row_pieces(windows["out"], self.kernel, workers)
 
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """One operation for each output and kernel position."""

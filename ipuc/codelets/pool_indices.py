@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ipuc.codelets.amp import as_cycles
+from ipuc.codelets.cycles.pool import places
 from ipuc.codelets.define import (
     Array,
     Batch,
@@ -20,7 +22,6 @@ from ipuc.codelets.define import (
     In,
     Number,
     Out,
-    ceil_div,
     elements,
     joined_pads,
 )
@@ -42,8 +43,7 @@ class MaxPoolIndices(Codelet):
         dilation: between window elements.
         pads: elements missing before and after the window of the block, per dimension.
 
-    Source: the pooling loop of PopLibs popnn with a compare and a select for each element;
-    6 cycles an element is our own estimate.
+    Source: `ipuc.codelets.cycles.pool.places`.
     """
 
     kernel: tuple[int, ...]
@@ -89,9 +89,7 @@ class MaxPoolIndices(Codelet):
     ) -> Number:
         """Cycles of one vertex."""
         del itemsize
-        workers = target.worker_contexts
-        per_worker = ceil_div(elements(windows["out"]), workers)
-        return 13 + workers * (41 + per_worker * math.prod(self.kernel) * 6)
+        return as_cycles(places(target, elements(windows["out"]), self.kernel))
 
     def flops(self, windows: Mapping[str, Shape]) -> int:
         """One comparison for each output and kernel position."""

@@ -11,8 +11,8 @@ from ipuc.codelets.pool_indices import MaxPoolIndices
 from ipuc.graph.ir import Node
 from ipuc.ops.pooling import Pooling
 from ipuc.planner.context import Context
+from ipuc.planner.pool_blocks import Part
 from ipuc.planner.pooling import pool
-from ipuc.planner.window import SlideParts
 
 
 class MaxPool(Pooling):
@@ -29,7 +29,7 @@ class MaxPool(Pooling):
         x, output = ctx.tensor(node.inputs[0]), node.outputs[1]
         slides = self.slides(ctx, node)
 
-        def make(field: Sequence[SlideParts]) -> MaxPoolIndices:
+        def make(field: Sequence[Part]) -> MaxPoolIndices:
             return MaxPoolIndices(
                 tuple(s.kernel for s in slides),
                 tuple(s.stride for s in slides),

@@ -13,7 +13,7 @@ import pytest
 
 from ipuc.codelets.cycles import amp, mac, move
 from ipuc.codelets.cycles.amp import Block
-from ipuc.codelets.cycles.pool import pooling
+from ipuc.codelets.cycles.pool import all_meet, forward_meets, gradient_meets, pooling
 from ipuc.target import CATALOGUE
 
 GC2 = CATALOGUE["gc2"]
@@ -102,10 +102,31 @@ def test_what_surrounds_a_vertex() -> None:
 
 
 def test_pooling() -> None:
-    # A row of 5 for each worker, 2 groups of 2 vectors, 9 elements: 15 + 103 + 8 * 111.
-    sizes = {"rows": 6, "width": 5, "outputs": 30, "kernel": 9, "groups": 2, "vectors": 2}
-    assert pooling(GC2, "max", **sizes) == 13 + 6 * (41 + 18 + 1006)
-    assert pooling(GC2, "max gradient", **sizes) > pooling(GC2, "mean gradient", **sizes)
+    # A row of 5 for each worker, 2 groups of 2 vectors, 9 elements: 15 + 103 + 8 * 103, and the
+    # second group's pointers 9 * 4; 10 vectors to clear in each group.
+    sizes: dict[str, Any] = {"batch": 1, "sizes": (6, 5), "groups": 2, "vectors": 2}
+    meets = [all_meet(6, 3), all_meet(5, 3)]
+    each = 23 + 2 * (2 + 2 * (3 + 4 + 3 * 4)) + 4
+    assert pooling(GC2, "max", meets=meets, **sizes) == 13 + 6 * (41 + 28 + 15 + 9 * each)
+    each = 23 + 2 * (2 + 2 * (3 + 7 + 5 * 4)) + 6
+    assert pooling(GC2, "max gradient", meets=meets, **sizes) == 13 + 6 * (51 + 28 + 15 + 9 * each)
+
+
+def test_pooling_at_borders() -> None:
+    # One row of 6, the first place padding: workers have an output each, the first meets 2 of 3.
+    meets = [forward_meets(6, 3, 1, 1, (1, 0))]
+    sizes: dict[str, Any] = {"batch": 1, "sizes": (6,), "groups": 1, "vectors": 1}
+    assert pooling(GC2, "sum", meets=meets, **sizes) == 13 + 6 * (42 + 5 + 15 + 3 * 33)
+    assert [(int(a), int(b), step) for a, b, step in meets[0]] == [(1, 6, 1), (0, 6, 1), (0, 6, 1)]
+
+
+def test_a_strided_gradient_skips() -> None:
+    # Stride 2, 3 elements: of 6 places from the second window element on, each element meets 3.
+    meets = gradient_meets(6, 3, 2, 1, 1, 4)
+    assert [(int(a), int(b), step) for a, b, step in meets] == [(1, 6, 2), (0, 6, 2), (1, 6, 2)]
+    sizes: dict[str, Any] = {"batch": 1, "sizes": (6,), "groups": 1, "vectors": 1}
+    made = pooling(GC2, "max gradient", meets=[meets], **sizes)
+    assert made == 13 + 6 * (51 + 5 + 15 + 2 * 35)
 
 
 def test_columns_are_many_numbers() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pytest
 
 from ipuc.codelets.cycles import move
 from ipuc.planner.poplin.executed import (
@@ -18,8 +17,7 @@ from ipuc.planner.poplin.executed import (
     plan_cycles,
 )
 from ipuc.planner.poplin.footprint import messages, standing_bytes
-from ipuc.planner.poplin.params import convolution, data_gradient
-from ipuc.planner.poplin.pooling import plan_pool, pool_layer
+from ipuc.planner.poplin.params import convolution
 from ipuc.target import CATALOGUE
 
 GC2 = CATALOGUE["gc2"]
@@ -88,27 +86,6 @@ def test_reduction_stages_multiply_to_their_depth() -> None:
     # No stage is longer than its fair share by more than rounding.
     assert stages[16:125].max() <= 13
     assert stages[125:].max() <= 13
-
-
-def test_pooling_covers_the_field() -> None:
-    window = convolution((17, 17), (3, 3), channels=(1, 1), stride=(2, 2))
-    plan = plan_pool(GC2, window, "max", 768, 8)
-    assert np.prod(plan.splits) <= GC2.tiles
-    assert plan.total == sum(plan.items.values())
-    back = plan_pool(GC2, data_gradient(window), "max gradient", 768, 8)
-    assert back.items["compute"] > 0
-
-
-@pytest.mark.parametrize("kind", ["max", "mean"])
-def test_pooling_of_more_channels_costs_more(kind: str) -> None:
-    window = convolution((35, 35), (3, 3), channels=(1, 1), stride=(2, 2))
-    few, many = (pool_layer(GC2, window, kind, n, detected=8) for n in (64, 512))
-    assert sum(few.values()) < sum(many.values())
-
-
-def test_pooling_of_odd_channels_has_a_plan() -> None:
-    window = convolution((8, 8), (2, 2), channels=(1, 1), stride=(2, 2))
-    assert plan_pool(GC2, window, "mean", 3, 8).group == 4
 
 
 def test_memory_is_tensors_and_the_hungriest_pass() -> None:
