@@ -179,7 +179,7 @@ def _first_layers(
     if named is not None:
         return named
     alone = lower_for(target=several(machine, 1))
-    return cut(measure(graph, profile(alone)), machine.ipus, shard)
+    return cut(measure(graph, profile(alone)), machine, shard)
 
 
 def _silent(stage: str, done: int, of: int) -> None:

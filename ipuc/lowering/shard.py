@@ -7,8 +7,9 @@ batches, is not modelled.)
 The model is lowered for one IPU first, whether or not it fits. What its layers take there decides:
 
 - `memory`: the fullest tile of the fullest IPU needs as little as possible;
-- `cycles`: the IPU with most cycles has as few as possible. Of all cuts that come within 5 % of
-  that, the one is taken that sends the fewest bytes over links;
+- `cycles`: the IPU with most cycles, those in which links bring what it needs from the one before
+  included, has as few as possible. Of all cuts that come within 5 % of that, the one is taken
+  that sends the fewest bytes over links;
 - `auto`: as `cycles`, among the cuts with which every IPU is expected to fit with 5 % to spare; as
   `memory` if there is none.
 """
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 
 from ipuc.errors import OptionError, nearest
 from ipuc.graph.ir import Graph
+from ipuc.profile.links import link_cycles
 from ipuc.profile.record import Profile
+from ipuc.target import Target
 from ipuc.types import Ints
 
 #: What `--shard` takes beside the names of layers.
@@ -116,25 +119,27 @@ def check_rule(rule: str, graph: Graph, ipus: int) -> tuple[int, ...] | None:
     return tuple(firsts)
 
 
-def cut(costs: LayerCosts, ipus: int, rule: str) -> tuple[int, ...]:
+def cut(costs: LayerCosts, machine: Target, rule: str) -> tuple[int, ...]:
     """Share layers out by a rule.
 
     Args:
-        costs: of at least `ipus` layers.
-        ipus: number of parts.
+        costs: of at least as many layers as there are IPUs.
+        machine: all IPUs.
         rule: one of `RULES`.
 
     Returns:
         The first layer of every IPU but the first.
     """
-    memory, cycles = segment_bytes(costs), _segment_cycles(costs)
+    memory = segment_bytes(costs)
     anything = np.isfinite(memory)
-    worst, limit = _least_worst(memory, anything, ipus), EXPECTED * costs.limit
+    every = [memory] * machine.ipus
+    worst, limit = _least_worst(every, anything), EXPECTED * costs.limit
     if rule == "memory" or (rule == "auto" and worst > limit):
-        return _fewest_bytes(costs.crossing, anything & (memory <= worst), ipus)
+        return _fewest_bytes(costs.crossing, [anything & (one <= worst) for one in every])
     allowed = anything if rule == "cycles" else anything & (memory <= limit)
-    most = (1 + SLACK) * _least_worst(cycles, allowed, ipus)
-    return _fewest_bytes(costs.crossing, allowed & (cycles <= most), ipus)
+    cycles = [_segment_cycles(costs, machine, ipu) for ipu in range(machine.ipus)]
+    most = (1 + SLACK) * _least_worst(cycles, allowed)
+    return _fewest_bytes(costs.crossing, [allowed & (one <= most) for one in cycles])
 
 
 def segment_bytes(costs: LayerCosts) -> Floats:
@@ -151,28 +156,33 @@ def segment_bytes(costs: LayerCosts) -> Floats:
     return need
 
 
-def _segment_cycles(costs: LayerCosts) -> Floats:
+def _segment_cycles(costs: LayerCosts, machine: Target, ipu: int) -> Floats:
+    """Cycles of an IPU that runs layers i to j - 1, with those in which its operands arrive."""
     ends = np.concatenate([[0.0], np.cumsum(costs.cycles)])
     cycles: Floats = ends[None, :] - ends[:, None]
+    if ipu:
+        many = np.zeros((machine.ipus, machine.ipus), np.int64)
+        many[ipu - 1, ipu] = 1 << 30
+        cycles[:-1] += (costs.crossing * (link_cycles(machine, many) / (1 << 30)))[:, None]
     return cycles
 
 
-def _least_worst(cost: Floats, allowed: Flags, ipus: int) -> float:
-    """The least that the costliest of `ipus` parts can have."""
-    usable = np.where(allowed, cost, np.inf)
-    worst = usable[0]
-    for _ in range(ipus - 1):
+def _least_worst(cost: Sequence[Floats], allowed: Flags) -> float:
+    """The least that the costliest part can have; `cost` is that of parts on each IPU."""
+    worst = np.where(allowed, cost[0], np.inf)[0]
+    for one in cost[1:]:
+        usable = np.where(allowed, one, np.inf)
         worst = np.maximum(worst[:, None], usable).min(axis=0)
     return float(worst[-1])
 
 
-def _fewest_bytes(crossing: Ints, allowed: Flags, ipus: int) -> tuple[int, ...]:
-    """Of all ways to make `ipus` allowed parts, the one with the fewest bytes at its cuts."""
-    price = np.where(allowed, np.append(crossing, 0).astype(float)[:, None], np.inf)
-    total = np.where(allowed[0], 0.0, np.inf)
+def _fewest_bytes(crossing: Ints, allowed: Sequence[Flags]) -> tuple[int, ...]:
+    """Of all ways to make parts that each IPU is allowed, the one with fewest bytes at its cuts."""
+    price = np.append(crossing, 0).astype(float)[:, None]
+    total = np.where(allowed[0][0], 0.0, np.inf)
     came_from = []
-    for _ in range(ipus - 1):
-        sums = total[:, None] + price
+    for one in allowed[1:]:
+        sums = total[:, None] + np.where(one, price, np.inf)
         came_from.append(sums.argmin(axis=0))
         total = sums.min(axis=0)
     firsts = [len(crossing)]
