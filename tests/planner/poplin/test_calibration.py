@@ -27,7 +27,11 @@ ROWS = (
     "Mk1,fc,unreadable,--input-size 10,5000,1000000,131096",
     "Mk1,lstm,recurrent,--sequence-size 5,5000,1000000,131096",
     ('Mk2,reduction,rows,"--shape=8,300,4 --dims=1 --type=half --tiles-per-ipu=16",3000,10000,900'),
-    "Mk2,reduction,scaled,--shape=8 --dims=0 --type=half --scale=2.0,3000,10000,900",
+    "Mk2,reduction,logarithms,--shape=8 --dims=0 --operation=LOG_ADD,3000,10000,900",
+    (
+        'Mk2,reduction,turned,"--initial-shape=300,8,4 --shuffle=1,0,2 --shape=8,300,4 --dims=1 '
+        '--type=half --scale=2.0 --tiles-per-ipu=16",3000,10000,900'
+    ),
 )
 
 
@@ -61,7 +65,10 @@ def test_a_file_of_figures_is_predicted(tmp_path: Path) -> None:
     assert target.external_sync_cycles < int(rows[4]["pred_cycles"]) < 10_000
     operand = 8 * 300 * 4 * 2
     assert operand < int(rows[4]["pred_total_memory_B"]) < 2 * operand
-    assert statuses[5] == "cannot read the options: only plain reductions are modelled"
+    assert statuses[5] == "cannot read the options: operation LOG_ADD is not modelled"
+    # A tile holds rows of the turned tensor: fewer of each column, in as many bytes.
+    assert statuses[6] == "ok"
+    assert rows[6]["pred_cycles"] != rows[4]["pred_cycles"]
     kept = runpy.run_path(str(tmp_path / "errors.py"))
     spread = kept["CYCLES"]["Mk1"]["gemm"]
     off = round(abs(want.cycles / 5000 - 1), 3)
