@@ -30,8 +30,15 @@ WEIGHTS = {
     "flat": np.array([1, 120]),
     "full": np.array([1, 6, 5, 4]),
 }
-#: Makes "v0" of shape [1, 6, 5, 4].
-CONV = helper.make_node("Conv", ["x", "w"], ["v0"], name="conv", pads=[1, 1, 1, 1])
+#: Both make values of shape [1, 6, 5, 4].
+MADE = helper.make_node("Mul", ["y", "c"], ["v0"], name="first")
+CONV = helper.make_node("Conv", ["x", "w"], ["v1"], name="conv", pads=[1, 1, 1, 1])
+
+
+@pytest.fixture(autouse=True)
+def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small values lie in short runs; here they are written over all the same."""
+    monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", 0)
 
 
 def model(nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
@@ -39,7 +46,11 @@ def model(nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 5, 4])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in (("x", [1, 3, 5, 4]), ("y", [1, 6, 5, 4]))
+            if name in named
+        ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [numpy_helper.from_array(a, name) for name, a in WEIGHTS.items() if name in named],
     )
@@ -66,13 +77,12 @@ def codelets(program: Program) -> set[str]:
 
 
 @pytest.mark.parametrize("granularity", ["tile", "worker"])
-def test_a_chain_after_a_convolution_takes_no_memory_of_its_own(granularity: Granularity) -> None:
-    nodes = [CONV, node("Add", "v0 b", "v1"), node("Relu", "v1", "v2"), node("Mul", "c v2", "v3")]
+def test_a_chain_takes_no_memory_of_its_own(granularity: Granularity) -> None:
+    nodes = [MADE, node("Add", "v0 b", "v1"), node("Relu", "v1", "v2"), node("Mul", "c v2", "v3")]
     net = model(nodes, ["v3"])
     program = compiled(net, granularity)
     assert len({variable(program, f"v{n}") for n in range(4)}) == 1
-    assert {"BinaryOpInPlace", "UnaryOpInPlace"} <= codelets(program)
-    assert not {"BinaryOp", "UnaryOp"} & codelets(program)
+    assert codelets(program) == {"BinaryOp", "BinaryOpInPlace", "UnaryOpInPlace"}
     assert verify_model(net, program, random_inputs(program, 0)).ok
     # the vertices stand where the elements are: of a layer with one operand nothing moves
     (relu,) = [s for s in program.compute_sets() if s.families[0].layer == "make v2"]
@@ -83,12 +93,12 @@ def test_a_chain_after_a_convolution_takes_no_memory_of_its_own(granularity: Gra
 @pytest.mark.parametrize(
     ("why", "nodes", "outputs"),
     [
-        ("read later", [CONV, node("Relu", "v0", "v1"), node("Add", "v1 v0", "v2")], "v2"),
-        ("an output", [CONV, node("Relu", "v0", "v1")], "v0 v1"),
+        ("read later", [MADE, node("Relu", "v0", "v1"), node("Add", "v1 v0", "v2")], "v2"),
+        ("an output", [MADE, node("Relu", "v0", "v1")], "v0 v1"),
         (
             "a view is read later",
             [
-                CONV,
+                MADE,
                 node("Reshape", "v0 flat", "v1"),
                 node("Relu", "v0", "v2"),
                 node("Reshape", "v1 full", "v3"),
@@ -97,11 +107,11 @@ def test_a_chain_after_a_convolution_takes_no_memory_of_its_own(granularity: Gra
             "v4",
         ),
         ("an input", [node("Relu", "x", "v1")], "v1"),
-        ("both operands are one", [CONV, node("Mul", "v0 v0", "v1")], "v1"),
-        ("the smaller operand", [CONV, node("Sub", "b v0", "v1")], "v1"),
+        ("both operands are one", [MADE, node("Mul", "v0 v0", "v1")], "v1"),
+        ("the smaller operand", [MADE, node("Sub", "b v0", "v1")], "v1"),
         (
             "not a whole variable",
-            [CONV, node("Slice", "v0 one two three", "v1"), node("Relu", "v1", "v2")],
+            [MADE, node("Slice", "v0 one two three", "v1"), node("Relu", "v1", "v2")],
             "v2",
         ),
     ],
@@ -113,7 +123,7 @@ def test_what_must_not_be_written_over(
     monkeypatch.setattr(f"{__name__}.WEIGHTS", WEIGHTS | bounds)
     net = model(nodes, outputs.split())
     program = compiled(net)
-    first = next(n for n in nodes if n.op_type in ("Relu", "Mul", "Sub"))
+    first = next(n for n in nodes if n.op_type in ("Relu", "Mul", "Sub") and n.name != "first")
     (made,) = [s for s in program.compute_sets() if s.families[0].layer == first.name]
     assert {f.codelet.name for f in made.families} <= {"UnaryOp", "BinaryOp"}, why
     assert verify_model(net, program, random_inputs(program, 0)).ok
@@ -121,7 +131,7 @@ def test_what_must_not_be_written_over(
 
 def test_a_view_that_nobody_reads_again_does_not_keep_a_value() -> None:
     nodes = [
-        CONV,
+        MADE,
         node("Transpose", "v0", "v1", perm=[0, 2, 3, 1]),
         node("Relu", "v1", "v2"),
         node("Reshape", "v2 flat", "v3"),
@@ -135,15 +145,29 @@ def test_a_view_that_nobody_reads_again_does_not_keep_a_value() -> None:
 
 def test_without_the_layer_before_its_place_is_not_found() -> None:
     """The vertex that is named for a wrong value is the one that made it, not one after it."""
-    net = model([CONV, node("Relu", "v0", "v1")], ["v1"])
+    net = model([MADE, node("Relu", "v0", "v1")], ["v1"])
     program = compiled(net)
-    other = model([CONV, node("Relu", "v0", "v1")], ["v1"])
-    weights = next(t for t in other.graph.initializer if t.name == "w")
-    weights.CopyFrom(numpy_helper.from_array(-WEIGHTS["w"], "w"))
+    other = model([MADE, node("Relu", "v0", "v1")], ["v1"])
+    weights = next(t for t in other.graph.initializer if t.name == "c")
+    weights.CopyFrom(numpy_helper.from_array(-WEIGHTS["c"], "c"))
     del program.metadata["sha256"]
     first = verify_model(other, program, random_inputs(program, 0)).first_mismatch
     assert first is not None
-    assert (first.layer, first.codelet) == ("conv", "ConvPartialnx1")
+    assert (first.layer, first.codelet) == ("first", "BinaryOp")
+
+
+def test_a_scattered_value_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product whose columns are shared out lies in rows, each of them in several runs."""
+    monkeypatch.setattr(f"{__name__}.WEIGHTS", {**WEIGHTS, "m": np.ones((4, 60), np.float32)})
+    net = model([node("MatMul", "y m", "v0"), node("Relu", "v0", "v1")], ["v1"])
+    *_, product, _ = compiled(net).compute_sets()
+    runs = sum(len(f.fields["out"].runs()) * f.count for f in product.families)
+    assert runs > 7
+    mean = 4 * 6 * 5 * 60 // runs
+    for run_bytes, place in ((mean, "UnaryOpInPlace"), (mean + 1, "UnaryOp")):
+        monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", run_bytes)
+        *_, relu = compiled(net).compute_sets()
+        assert {f.codelet.name for f in relu.families} == {place}
 
 
 UNARY = ("Relu", "Neg", "Sigmoid", "Tanh")
@@ -154,7 +178,7 @@ VIEWS = ("Identity", "Transpose", "Reshape")
 @st.composite
 def nets(draw: st.DrawFn) -> onnx.ModelProto:
     """Elementwise layers and views in any order on values made before; some of them outputs."""
-    nodes, known = [CONV, node("Conv", "x w", "v1", pads=[1, 1, 1, 1])], ["v0", "v1"]
+    nodes, known = [MADE, CONV], ["v0", "v1"]
     for number in range(2, draw(st.integers(4, 9))):
         op = draw(st.sampled_from((*UNARY, *BINARY, *VIEWS)))
         old, new = draw(st.sampled_from(known)), f"v{number}"
