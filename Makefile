@@ -73,6 +73,8 @@ bench: $(DEV_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numb
 	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
 	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
 	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
+	$(BIN)/python benchmarks/planning.py --json benchmarks/results/planning.json
+	$(BIN)/python benchmarks/chips.py --json benchmarks/results/chips.json
 
 calibrate: $(DEV_READY) ## errors of the cost model against figures in CSV=path; OUT=path, WRITE=1 keep them
 	@test -n "$(CSV)" || { echo "say where the figures are: make calibrate CSV=path"; exit 1; }
