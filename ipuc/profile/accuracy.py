@@ -12,7 +12,6 @@ from typing import Any
 from ipuc.profile import calibration
 from ipuc.profile.cycles import Superstep
 from ipuc.program.program import Layer, Program
-from ipuc.program.steps import ComputeSet, Execute, Sweep
 from ipuc.target import Target
 
 #: Layers whose cycles belong to one kind as a whole, copies and reductions included, because the
@@ -122,13 +121,15 @@ def _kind_of_step(step: Superstep) -> str:
 
 
 def _weighted(program: Program) -> set[str]:
-    """Layers that read a constant: a product with weights is a fully connected layer."""
-    sets: list[ComputeSet] = [
-        step.compute_set for step in program.bodies() if isinstance(step, Execute | Sweep)
-    ]
-    return {
-        family.layer
-        for made in sets
-        for family in made.families
-        if any(access.variable in program.constants for access in family.fields.values())
-    }
+    """Layers that use a constant: a product with weights is a fully connected layer."""
+    constants = program.constants
+    found: set[str] = set()
+    for family in program.families():
+        if any(access.variable in constants for access in family.fields.values()):
+            found.add(family.layer)
+    for copy in program.copies():
+        # Weights whose order the plan changes come to its vertices by a copy.
+        sources = (move.source for move in copy.moves if move.source is not None)
+        if any(source.variable in constants for source in sources):
+            found.add(copy.layer)
+    return found
