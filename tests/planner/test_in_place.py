@@ -14,12 +14,18 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ipuc.check.verify import verify_model
+from ipuc.codelets.unary import UnaryOp
 from ipuc.emulator import run, strict
+from ipuc.graph.ir import Graph, Node
 from ipuc.pipeline import compile_model, random_inputs
-from ipuc.planner.context import Granularity
+from ipuc.planner.context import Context, Granularity
+from ipuc.planner.elementwise import elementwise
 from ipuc.profile.exchange import reads, writes
+from ipuc.program.builder import Builder
+from ipuc.program.family import separable
 from ipuc.program.program import Program
 from ipuc.target import parse_target
+from ipuc.types import TensorType
 
 Array = NDArray[Any]
 DRAW = np.random.default_rng(0)
@@ -156,18 +162,28 @@ def test_without_the_layer_before_its_place_is_not_found() -> None:
     assert (first.layer, first.codelet) == ("first", "BinaryOp")
 
 
-def test_a_scattered_value_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A product whose columns are shared out lies in rows, each of them in several runs."""
-    monkeypatch.setattr(f"{__name__}.WEIGHTS", {**WEIGHTS, "m": np.ones((4, 60), np.float32)})
-    net = model([node("MatMul", "y m", "v0"), node("Relu", "v0", "v1")], ["v1"])
-    *_, product, _ = compiled(net).compute_sets()
-    runs = sum(len(f.fields["out"].runs()) * f.count for f in product.families)
-    assert runs > 7
-    mean = 4 * 6 * 5 * 60 // runs
-    for run_bytes, place in ((mean, "UnaryOpInPlace"), (mean + 1, "UnaryOp")):
-        monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", run_bytes)
-        *_, relu = compiled(net).compute_sets()
-        assert {f.codelet.name for f in relu.families} == {place}
+@pytest.mark.parametrize(("run_bytes", "in_place"), [(8, True), (9, False)])
+def test_a_scattered_value_is_put_in_order(
+    run_bytes: int, in_place: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four vertices share out the columns of an 8 x 8 matrix: each row of each is two floats."""
+    monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", run_bytes)
+    kind = TensorType("float32", (8, 8))
+    relu = Node("relu", "Relu", ("v",), ("w",))
+    ctx = Context(
+        Builder(parse_target("tiny")),
+        Graph("net", [], ["w"], {"v": kind, "w": kind}, {}, [relu], 17),
+    )
+    x, made = (
+        ctx.builder.input("x", "float32", (8, 8)),
+        ctx.builder.variable("v", "float32", (8, 8)),
+    )
+    with ctx.builder.compute_set("columns") as columns:
+        fields = {"x": ctx.builder.blocks(x, [1, 4]), "out": ctx.builder.blocks(made, [1, 4])}
+        columns.add(UnaryOp("neg"), separable(0, [0], range(4)), **fields)
+    ctx.builder.values["v"] = made
+    found = elementwise(ctx, UnaryOp("relu"), {"x": made}, "float32", "w", ("x",))
+    assert (found is made) == in_place
 
 
 UNARY = ("Relu", "Neg", "Sigmoid", "Tanh")
