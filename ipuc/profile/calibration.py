@@ -39,7 +39,7 @@ CYCLES: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.037, 0.167),
         "gemm": Spread(7, 0.021, 0.056),
         "oct_conv": Spread(9, 0.067, 0.149),
-        "pooling": Spread(4, 0.147, 0.382),
+        "pooling": Spread(4, 0.02, 0.064),
         "reduction": Spread(5, 0.056, 0.078),
     },
     "Mk2": {
@@ -47,7 +47,7 @@ CYCLES: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.046, 0.189),
         "gemm": Spread(7, 0.016, 0.032),
         "oct_conv": Spread(9, 0.094, 0.124),
-        "pooling": Spread(4, 0.091, 0.268),
+        "pooling": Spread(4, 0.006, 0.08),
         "reduction": Spread(5, 0.087, 0.103),
     },
 }
@@ -59,6 +59,7 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.083, 0.574),
         "gemm": Spread(7, 0.038, 0.08),
         "oct_conv": Spread(9, 0.125, 0.161),
+        "pooling": Spread(4, 0.057, 0.258),
         "reduction": Spread(5, 0.015, 0.181),
     },
     "Mk2": {
@@ -66,6 +67,7 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.099, 0.353),
         "gemm": Spread(7, 0.011, 0.072),
         "oct_conv": Spread(9, 0.111, 0.234),
+        "pooling": Spread(4, 0.059, 0.174),
         "reduction": Spread(5, 0.039, 0.214),
     },
 }
