@@ -57,7 +57,7 @@ class Price:
         max_tile_bytes: what the fullest tile needs.
         limit_bytes: what a tile has.
         cycles: of one run; of a smaller batch, too.
-        ratio: of these cycles to those without the remedy, for as many samples.
+        ratio: of the time to that without the remedy, for as many samples.
         serial: layers whose plan works through serial splits, one after another.
         why_not: the reason if the remedy was not tried, or cannot be.
     """
@@ -255,7 +255,7 @@ def _price(
         found.memory.max_tile_bytes,
         found.memory.target.tile_memory_bytes,
         total,
-        total * _runs(arguments, remedy) / max(cycles, 1),
+        found.seconds * _runs(arguments, remedy) * arguments["target"].clock_hz / max(cycles, 1),
         serial_layers(program),
     )
 

@@ -116,6 +116,21 @@ def test_prices_are_those_of_the_same_compile() -> None:
         assert price.ratio == pytest.approx(samples * again.cycles["total"] / cycles)
 
 
+def test_the_ratio_is_of_the_time() -> None:
+    """A GC200 takes fewer cycles than a GC2, and each takes longer."""
+    given: dict[str, Any] = {"target": CATALOGUE["gc2"], "batch": 4}
+    before = profile(compile_model(model(), **given))
+    price = next(
+        one
+        for one in price_all(model(), given, before.cycles["total"])
+        if one.flag == "--target gc200"
+    )
+    after = profile(compile_model(model(), target=CATALOGUE["gc200"], batch=4))
+    assert price.cycles == after.cycles["total"]
+    assert price.ratio == pytest.approx(after.seconds / before.seconds)
+    assert after.seconds / before.seconds != pytest.approx(price.cycles / before.cycles["total"])
+
+
 def test_two_or_three_together_where_none_helps_alone() -> None:
     hopeless: dict[str, Any] = {"target": parse_target("tiny,tile_memory_bytes=100"), "batch": 4}
     prices = price_all(model(), hopeless, 1000)

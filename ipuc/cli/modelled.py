@@ -14,6 +14,8 @@ from ipuc.program.program import Program
 #: The key of a program's metadata under which its modelled cost stands.
 KEY = "modelled"
 
+#: Categories of the fullest tile that the error names.
+_KINDS = 4
 #: How to go on with a program that does not fit.
 _FIX = (
     "compile it anew with less: `ipuc compile` tries what may help and says what that costs; "
@@ -69,6 +71,13 @@ def too_large(memory: dict[str, Any], fix: str = _FIX) -> OutOfTileMemory:
         where += f", step {memory['worst_step']}"
     if memory["worst_layer"]:
         where += f", layer {memory['worst_layer']}"
+    kinds = sorted(
+        ((item["worst_tile_bytes"], name) for name, item in memory["categories"].items()),
+        reverse=True,
+    )
+    if kinds:
+        most = ", ".join(f"{name} {size:,}" for size, name in kinds[:_KINDS])
+        where += f"; by category: {most} bytes"
     if held:
         where += f"; largest there: {held}"
     return OutOfTileMemory(

@@ -48,7 +48,7 @@ def print_remedies(prices: list[Price], cycles: int) -> None:
             for price in found
         ]
         table(rows, right=range(2, 7))
-        say("  ratio: of the cycles for as many samples; serial: layers that are done in steps")
+        say("  ratio: of the time for as many samples; serial: layers that are done in steps")
     for price in prices:
         if price.cycles is None:
             say(f"  {price.flag}: {price.why_not}")

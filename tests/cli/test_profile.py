@@ -298,6 +298,9 @@ def test_a_program_that_does_not_fit(ipuc: Run, net: Path, folder: Path) -> None
     for word in ("does not fit", "tile ", "layer ", "step ", "w of product", "fix:", "--allow-oom"):
         assert word in done.err, word
     assert "does not fit" in done.out
+    categories = json.loads(ipuc("profile", "net.ipu", "--json").out)["memory"]["categories"]
+    largest = max(categories, key=lambda name: categories[name]["worst_tile_bytes"])
+    assert f"by category: {largest} {categories[largest]['worst_tile_bytes']:,}" in done.err
     only(folder, "net.ipu", "net.onnx")
     done = ipuc("compile", net, *target, "--json")
     assert done.code == 3
