@@ -59,7 +59,7 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.083, 0.574),
         "gemm": Spread(7, 0.038, 0.08),
         "oct_conv": Spread(9, 0.125, 0.161),
-        "pooling": Spread(4, 0.057, 0.258),
+        "pooling": Spread(4, 0.095, 0.199),
         "reduction": Spread(5, 0.015, 0.181),
     },
     "Mk2": {
@@ -67,7 +67,7 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "fc": Spread(27, 0.099, 0.353),
         "gemm": Spread(7, 0.011, 0.072),
         "oct_conv": Spread(9, 0.111, 0.234),
-        "pooling": Spread(4, 0.059, 0.174),
+        "pooling": Spread(4, 0.053, 0.171),
         "reduction": Spread(5, 0.039, 0.214),
     },
 }

@@ -5,7 +5,6 @@ Every figure is a constant with its source, or says that it is our own estimate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
@@ -132,14 +131,11 @@ def worklist_bytes(program: Program, family: VertexFamily) -> int:
 
     The rows of outputs are cut into equal runs, one for each worker, so there are at most as many
     pieces as rows and workers less one; the codelet knows how many such lists it has.
-    Source: PopLibs ConvUtilInternal.cpp, and its vertices' worklist fields.
+    Source: PopLibs ConvUtilInternal.cpp, PoolVertices.cpp, and its vertices' worklist fields.
     """
     windows, codelet = family.windows(), family.codelet
     workers = program.target.worker_contexts
     if family.workers == "one":
         return 0
-    if codelet.name == "Pooling":
-        batch, _, *field = windows["out"]
-        return (batch * math.prod(field[:-1]) + workers - 1) * ROW_PIECE_BYTES
     sizes = {name: program.variables[a.variable].itemsize for name, a in family.fields.items()}
     return codelet.row_pieces(windows, workers, codelet.itemsize(sizes)) * ROW_PIECE_BYTES
