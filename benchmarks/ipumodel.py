@@ -8,7 +8,7 @@ import dataclasses
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -283,9 +283,13 @@ KEPT = (
 )
 
 
-def errors_of(rows: list[dict[str, Any]], true: str, predicted: str) -> dict[str, dict[str, Any]]:
-    """Number of rows, median and 90th percentile of a figure's errors: by target, then kind."""
-    found: dict[str, dict[str, Any]] = {}
+#: Number of rows, median and 90th percentile of a figure's errors: by target, then kind.
+Errors = dict[str, dict[str, tuple[int, float, float]]]
+
+
+def errors_of(rows: list[dict[str, Any]], true: str, predicted: str) -> Errors:
+    """Errors of one figure, rounded to a tenth of a per cent."""
+    found: Errors = {}
     for name, kind in sorted({(row["target"], row["kind"]) for row in rows}):
         mine = [row for row in rows if (row["target"], row["kind"]) == (name, kind)]
         errors = sorted(abs(row[predicted] / int(row[true]) - 1) for row in mine if row[predicted])
@@ -295,23 +299,46 @@ def errors_of(rows: list[dict[str, Any]], true: str, predicted: str) -> dict[str
     return found
 
 
-def written(text: str, rows: list[dict[str, Any]]) -> str:
-    """The source text of the product's data module, with the tables of these rows.
+def written(text: str, tables: Sequence[Errors]) -> str:
+    """The source text of the product's data module, with these tables.
 
     Args:
         text: what it says now: all before the tables stays.
-        rows: predicted.
+        tables: those of `KEPT`, in order.
     """
     lines = [text[: text.index(TABLES)].rstrip("\n"), "", ""]
-    for name, what, number in KEPT:
-        _, true, predicted = COMPARED[number]
+    for (name, what, _), table in zip(KEPT, tables, strict=True):
         lines += [f"#: Errors of the {what}.", f"{name}: Mapping[str, Mapping[str, Spread]] = {{"]
-        for target, kinds in errors_of(rows, true, predicted).items():
+        for target, kinds in table.items():
             lines.append(f'    "{target}": {{')
             lines += [f'        "{kind}": Spread{spread},' for kind, spread in kinds.items()]
             lines.append("    },")
         lines += ["}", ""]
     return "\n".join(lines)
+
+
+#: The page that shows the errors, and the lines between which they stand.
+PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
+BEGIN, END = "<!-- errors -->\n", "<!-- end of errors -->"
+
+
+def shown(text: str, tables: Sequence[Errors]) -> str:
+    """The page of the errors, with these tables: those of `KEPT`, in order."""
+    columns = [(name, table.get(name, {})) for table in tables for name in TARGETS]
+    titles = [f"{what} {name}" for what in ("cycles", "memory") for name in TARGETS]
+    lines = ["| kind | rows | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
+    for kind in sorted({kind for _, kinds in columns for kind in kinds}):
+        cells = [_cell(kinds.get(kind)) for _, kinds in columns]
+        rows = " + ".join(str(kinds[kind][0]) for _, kinds in columns[:2] if kind in kinds)
+        lines.append(f"| {kind} | {rows} | " + " | ".join(cells) + " |")
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+
+
+def _cell(spread: tuple[int, float, float] | None) -> str:
+    if spread is None:
+        return "not compared"
+    return f"{100 * spread[1]:.1f} / {100 * spread[2]:.1f} %"
 
 
 def main() -> None:
@@ -326,7 +353,7 @@ def main() -> None:
         nargs="?",
         type=Path,
         const=MODULE,
-        help="write the errors into the package, or into a copy of its module",
+        help="write the errors into the package and its page, or into a copy of the module",
     )
     given = parser.parse_args()
     with given.csv.open(newline="") as file:
@@ -352,8 +379,12 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(rows)
     if given.write:
-        given.write.write_text(written(MODULE.read_text("utf-8"), rows), "utf-8")
+        tables = [errors_of(rows, *COMPARED[number][1:]) for _, _, number in KEPT]
+        given.write.write_text(written(MODULE.read_text("utf-8"), tables), "utf-8")
         print(f"written: {given.write}")
+        if given.write == MODULE:
+            PAGE.write_text(shown(PAGE.read_text("utf-8"), tables), "utf-8")
+            print(f"written: {PAGE}")
     print(f"{time.perf_counter() - start:.1f} s")
 
 
