@@ -29,7 +29,8 @@ _HELP = """Say what a program would cost on the chip: cycles, time and memory.
 
 PROGRAM is a .ipu file, or a model (.onnx) that is compiled first. Without it the newest .ipu of
 the current folder is profiled. All figures are modelled, not measured: they follow from the
-program's own vertices, copies and tile mapping, and from published formulas.
+program's own vertices, copies and tile mapping, and from published formulas. Memory of a tile
+includes gaps: addresses that alignment and memory banks leave unused.
 
 \b
 Examples:
