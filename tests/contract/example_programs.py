@@ -135,7 +135,7 @@ def program_along(example: Example, free: FreeAxis, count: int) -> Program:
             step = moved * math.prod(whole[axis + 1 :])
         size = math.prod(whole) + 1
         tensor = graph.input(spec.name, example.dtype(spec.name), (size,))
-        graph.map(tensor, [0, size // 2 + 1], [2, 0])
+        graph.map(tensor, [0, (size + 1) // 2], [2, 0])
         strides = [math.prod(whole[axis + 1 :]) for axis in range(len(whole))]
         fields[spec.name] = graph.field(tensor, [step * np.arange(count)], window, strides)
         graph.output(spec.name, tensor)
