@@ -271,14 +271,6 @@ def _runs(arguments: Mapping[str, Any], remedy: Remedy) -> float:
 
 
 def serial_layers(program: Program) -> int:
-    """Layers whose plan has a serial split."""
-    return sum(
-        any("serial" in name and parts > 1 for name, parts in _splits(layer.plan))
-        for layer in program.layers
-    )
-
-
-def _splits(plan: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    chosen = plan.get("chosen") or {}
-    for name, parts in (chosen.get("splits") or {}).items():
-        yield str(name).lower(), int(parts)
+    """Layers whose plan does them in several steps, one after another."""
+    chosen = (layer.plan.get("chosen") or {} for layer in program.layers)
+    return sum(plan.get("serial", 1) > 1 for plan in chosen)

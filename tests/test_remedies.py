@@ -188,11 +188,19 @@ def test_a_remedy_that_cannot_be_says_why(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_serial_layers_are_counted() -> None:
-    program = compile_model(model(), target=TINY, batch=2)
-    first, second = program.layers
-    first.plan = {"chosen": {"splits": {"outs": 4, "serial": 2}}}
-    second.plan = {"chosen": {"splits": {"outs": 4, "serial": 1}}}
-    assert serial_layers(program) == 1
-    second.plan = {}
-    first.plan = {}
-    assert serial_layers(program) == 0
+    """With little memory a convolution is done in steps."""
+    kind, weights = TensorProto.FLOAT, np.zeros((192, 64, 5, 5), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[2, 2, 2, 2])
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("x", kind, [1, 64, 27, 27])],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    conv = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    target = parse_target("gc200,tiles=64")
+    programs = [compile_model(conv, target=target, choices=Choices(share)) for share in (1, 0.01)]
+    assert [serial_layers(program) for program in programs] == [0, 1]
+    steps = [sum(step.times for step in profile(program).steps) for program in programs]
+    assert steps[1] > steps[0]

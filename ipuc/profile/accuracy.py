@@ -90,7 +90,7 @@ def _text(found: list[dict[str, Any]], figure: str, left: float = 0.0) -> str:
         return "error not known: none of its layers is of a kind that was compared"
     rest = ""
     if left >= _WORTH_A_WORD:
-        rest = f"; {_percent(round(left, 2))} of the cycles not compared"
+        rest = f"; {_percent(round(left, 2))} of cycles not compared"
     return f"{said} against {calibration.AGAINST}{rest}"
 
 

@@ -46,7 +46,7 @@ LEFT, RIGHT, TOP, BOTTOM = 130, 350, 158, 92
 #: Sizes of letters.
 _TITLE, _SUBTITLE, _AXIS, _LABEL, _BAND = 36, 20, 22, 20, 16
 #: Letters shrink to this share of their size before words are cut.
-_SMALLEST = 0.7
+_SMALLEST = 0.65
 #: Height of the bands, which end just above the plot.
 _BAND_HEIGHT = 26
 

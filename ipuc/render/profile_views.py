@@ -145,7 +145,7 @@ def liveness_view(found: Profile, width: int = WIDTH) -> Image.Image:
         ),
         Axis("program step", 0, max(len(changing), 1)),
         Axis(
-            f"MiB alive on the chip{f', from {low // _MEBI:,} up' if low else ''}",
+            f"MiB alive on all tiles{f', from {low // _MEBI:,} up' if low else ''}",
             low / _MEBI,
             high / _MEBI,
         ),
@@ -339,7 +339,7 @@ HEAT: tuple[Colour, ...] = (
 
 def _name(found: Profile) -> str:
     target = found.program.target
-    several = f"{target.ipus} IPUs " if target.ipus > 1 else ""
+    several = f"{target.ipus} x " if target.ipus > 1 else ""
     return f"{found.program.metadata.get('model') or 'program'} on {several}{target.name}"
 
 
@@ -348,7 +348,7 @@ def _about(found: Profile, more: str, error: str) -> tuple[str, str]:
     precision = found.program.metadata.get("precision")
     formats = f"{precision}; " if precision else ""
     word = "" if error.startswith("error") else "error: "
-    return f"{formats}{more}", f"{MODELLED}; {word}{error}"
+    return f"{formats}{more}; {MODELLED}", f"{word}{error}"
 
 
 #: Every picture by its name on the command line.
