@@ -201,7 +201,10 @@ def _plans(program: Program) -> None:
             say(f"{layer.name} ({layer.op}): {parts}")
             say()
             continue
-        say(f"{layer.name} ({layer.op}): {counted(layer.plan['candidates'], 'plan')}")
+        # A search that prunes early does not know how many plans there are.
+        known = layer.plan.get("candidates")
+        number = "" if known is None else f": {counted(known, 'plan')}"
+        say(f"{layer.name} ({layer.op}){number}")
         named = [("chosen", layer.plan["chosen"])]
         named += [("next", row) for row in layer.plan.get("next", [])]
         if "cheapest wide and even" in layer.plan:
@@ -215,12 +218,19 @@ def _plans(program: Program) -> None:
         say()
 
 
+def _words(value: Any) -> str:
+    """Write a choice of a plan: a number, a word, or several."""
+    if isinstance(value, list):
+        return "+".join(str(item) for item in value) or "-"
+    return str(value)
+
+
 def _plan_row(row: dict[str, Any], others: list[str], costs: list[str]) -> list[str]:
     """Cells of one plan: how it splits, what it uses, and its cycles item by item."""
     splits = " ".join(f"{name}:{parts}" for name, parts in row["splits"].items() if parts > 1)
     return [
         splits or "one tile",
-        *(str(row.get(name, "")) for name in others),
+        *(_words(row.get(name, "")) for name in others),
         f"{row['tiles']:,}",
         f"{row['balance']:.2f}",
         f"{row['cycles']:,}",
