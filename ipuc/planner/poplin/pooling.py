@@ -30,6 +30,7 @@ from ipuc.planner.pool_blocks import (
 from ipuc.planner.search import candidates
 from ipuc.planner.window import Slide
 from ipuc.planner.worst import fullest, part_sizes
+from ipuc.program.variables import MIN_BYTES_PER_TILE
 from ipuc.target import Target
 from ipuc.types import Ints
 
@@ -234,7 +235,9 @@ class _Candidates:
         block = self.lead()
         dims = [self._look(dim, fullest_part) for dim in range(self.rank)]
         costs = {
-            "input exchange": exchange_cycles(self.received(), target.exchange_bytes_per_cycle),
+            "input exchange": exchange_cycles(
+                np.maximum(self.received(), self.sent()), target.exchange_bytes_per_cycle
+            ),
             "compute": what.cycles(target, *block, self.group, dims),
         }
         made = products([*block, *(dim["size"] for dim in dims)])
@@ -280,6 +283,18 @@ class _Candidates:
             total = total + np.ceil(size)
         received: Ints = (products(self.lead()) * total).astype(np.int64)
         return received
+
+    def sent(self) -> int:
+        """Bytes that a tile sends which holds its share of the operands, none of which it reads."""
+        batch, channels, *_ = self.what.extents
+        total = 0
+        for name, itemsize in self.what.itemsizes:
+            made = name in {"y", "dy"}
+            size = batch * channels * itemsize
+            size *= math.prod(s.out if made else s.field for s in self.what.slides)
+            least = max(MIN_BYTES_PER_TILE, ceil_div(size, self.target.tiles))
+            total += min(size, least)
+        return total
 
     def exact(self, rows: Ints) -> dict[str, Any]:
         """Compute cycles of the dearest tile of some plans."""
