@@ -54,6 +54,12 @@ def test_supersteps_and_phases_fill_the_run(found: Profile) -> None:
         assert cycles(found, sum(spent)) == total[kind]
 
 
+def test_a_timeline_takes_few_bytes_a_superstep(found: Profile) -> None:
+    """ResNet-50 has some 260: that is far below the 20 MB that a viewer takes lightly."""
+    text = json.dumps(trace(found), separators=(",", ":"))
+    assert len(text) < 2000 * len(found.steps)
+
+
 def test_tiles_work_within_the_phases(found: Profile) -> None:
     made = trace(found, range(found.program.target.tiles))
     phases = slices(made, named(made)["phases"])
