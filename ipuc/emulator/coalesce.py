@@ -92,8 +92,9 @@ def _joined(families: list[VertexFamily]) -> list[VertexFamily]:
     return [part for row in rows for part in _regular(row.family)]
 
 
-#: An operand of more elements than this is worth several calls if each then sees a view of it.
-LARGE_OPERAND = 1 << 18
+#: An operand of more elements than this is worth several calls if each then sees a view of it,
+#: one of at least so many elements.
+LARGE_OPERAND, LARGE_VIEW = 1 << 18, 1 << 14
 
 
 def _regular(family: VertexFamily) -> list[VertexFamily]:
@@ -101,7 +102,9 @@ def _regular(family: VertexFamily) -> list[VertexFamily]:
     pieces = [family]
     for axis in range(len(family.grid)):
         if any(_large_and_uneven(access, axis) for access in _fields(family)):
-            pieces = [part for piece in pieces for part in _even_runs(piece, axis)]
+            runs = [part for piece in pieces for part in _even_runs(piece, axis)]
+            if len(runs) * LARGE_VIEW <= max(map(_reach, _fields(family))):
+                pieces = runs
     return pieces
 
 
@@ -111,8 +114,13 @@ def _large_and_uneven(access: Access, axis: int) -> bool:
     steps = np.diff(access.offset.tables[axis])
     if len(steps) < 2 or (steps == steps[0]).all():
         return False
+    return _reach(access) > LARGE_OPERAND
+
+
+def _reach(access: Access) -> int:
+    """Elements that the vertices of a family read or write in one field, shared ones once."""
     moving = (len(table) for table in access.offset.tables if (table != table[0]).any())
-    return math.prod(moving) * math.prod(access.shape) > LARGE_OPERAND
+    return math.prod(moving) * math.prod(access.shape)
 
 
 def _even_runs(family: VertexFamily, axis: int) -> list[VertexFamily]:

@@ -158,3 +158,28 @@ def test_vertices_are_joined_only_where_no_border_lies_between(
     # three float32 products and two sums of numbers near 1
     for mode in (run.run, strict.run):
         np.testing.assert_allclose(mode(program, inputs)["out"], want, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("parts", "calls"), [(2, 2), (64, 1)])
+def test_a_large_uneven_operand_is_viewed_in_a_few_pieces_or_copied_at_once(
+    parts: int, calls: int
+) -> None:
+    """Windows of 500 elements, evenly apart within each part; more than 2 ** 18 in all."""
+    graph = Builder(TINY)
+    count = 640
+    begins = (np.arange(count) * 501 + np.arange(count) * parts // count * 7).astype(np.int64)
+    size = int(begins[-1]) + 500
+    x, out = graph.input("x", "float32", (size,)), graph.variable("out", "float32", (size,))
+    with graph.compute_set("double") as work:
+        fields = {
+            name: graph.field(tensor, [begins], (500,))
+            for name, tensor in (("a", x), ("b", x), ("out", out))
+        }
+        work.add(BinaryOp("add"), (np.arange(count) % 4).tolist(), **fields)
+    assert len(coalesce(work.families)) == calls
+    graph.output("out", out)
+    graph.map_rest()
+    values = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    found = run.run(graph.build(), {"x": values})["out"]
+    reached = (begins[:, None] + np.arange(500)).reshape(-1)
+    np.testing.assert_array_equal(found[reached], 2 * values[reached])
