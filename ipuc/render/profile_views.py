@@ -278,7 +278,8 @@ def tiles_view(found: Profile, width: int = WIDTH, measure: str = "compute") -> 
     most, mean = int(values.max()), float(values.mean())
     # Columns of neighbours, a pair side by side, in a shape as wide as the plot.
     across_tiles = max(2, 2 * round(math.sqrt(target.all_tiles * 1.6) / 2))
-    rows = -(-target.all_tiles // across_tiles)
+    of_ipu = -(-target.tiles // across_tiles)
+    rows = target.ipus * (of_ipu + 1) - 1
     unit = shows.unit
     legend = [
         (f"{most * level // 4:,} {unit}", ramp_colour(level / 4), "") for level in range(4, -1, -1)
@@ -294,16 +295,18 @@ def tiles_view(found: Profile, width: int = WIDTH, measure: str = "compute") -> 
             found.error[error],
         ),
         Axis("tile within its row", 0, across_tiles),
-        Axis("row, from the bottom", 0, rows),
+        Axis("row, from the bottom" + "; IPUs are apart" * (target.ipus > 1), 0, rows),
         legend,
     )
     across, down = frame.plot_size
     x = np.arange(across) * across_tiles // across
     y = (down - 1 - np.arange(down)) * rows // down
-    tile = y[:, None] * across_tiles + x[None]
-    level = values[np.minimum(tile, target.all_tiles - 1)] / max(most, 1)
+    # An empty row between two IPUs.
+    ipu, row = np.divmod(y[:, None], of_ipu + 1)
+    place = row * across_tiles + x[None]
+    seen = (row < of_ipu) & (place < target.tiles)
+    level = values[np.where(seen, ipu * target.tiles + place, 0)] / max(most, 1)
     table = np.array([ramp_colour(n / 255) for n in range(256)], np.uint8)
-    seen = tile < target.all_tiles
     if min(across // across_tiles, down // rows) >= _ROOM_FOR_LINES:
         # A line of background between tiles, so that each is seen.
         seen &= (np.diff(y, append=-1) == 0)[:, None] & (np.diff(x, append=-1) == 0)
