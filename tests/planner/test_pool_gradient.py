@@ -98,6 +98,15 @@ def test_halves() -> None:
     np.testing.assert_allclose(mean, pools.by_hand(case, x, dy, "mean"), rtol=0, atol=2.0**-11)
 
 
+def test_a_dilated_window_that_hangs_over_is_not_the_whole_field() -> None:
+    """As many elements as the field has, every second of which the window sees."""
+    case = Case((Slide(4, 1, 4, 1, 2),), (1, 2), (None,))
+    x, dy = pools.values(case, 5)
+    for kind in ("max", "mean"):
+        made = pools.lowered(case, x, dy, kind, check_strict=True)
+        np.testing.assert_array_equal(made, pools.by_hand(case, x, dy, kind))
+
+
 def test_a_window_of_the_whole_field_spreads() -> None:
     case = Case((Slide(3, 1, 3), Slide(4, 1, 4)), (2, 3), (None, None))
     _, dy = pools.values(case, 0)
