@@ -356,6 +356,8 @@ def main() -> None:
         help="write the errors into the package and its page, or into a copy of the module",
     )
     given = parser.parse_args()
+    if given.write and given.kinds:
+        parser.error("--write needs all kinds: leave --kinds out")
     with given.csv.open(newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     rows = [row for row in rows if not given.kinds or row["kind"] in given.kinds]

@@ -49,9 +49,8 @@ class Reduce(Codelet):
         square: square each element first (ReduceSumSquare).
         partials: element type of `x`, where it is not that of `out`.
         layout: how the operand lies, which decides between popops' vertices: "strided": rows of
-            whole vectors; "continuous": what is combined into one output lies together; "blocks":
-            the last axis of `x` lies together, for all outputs in turn, and is combined last;
-            "default": anything else; "scalar": operations without vector code.
+            whole vectors; "continuous": what is combined into one output lies together; "default":
+            anything else; "scalar": operations without vector code.
 
     Source: PopLibs popops, CycleEstimationFunctions.cpp, cycles of one worker. Where all workers of
     a tile run one vertex they share the outputs, or the rows of a single output, which one more
@@ -113,11 +112,6 @@ class Reduce(Codelet):
         if self.layout == "continuous":
             many = 17 + columns * (12 + rows // self._vector(target, size))
             return np.where(columns == 1, self._single(target, rows, size), many)
-        if self.layout == "blocks":
-            inner = np.asarray(shape[-1])
-            outer = rows // np.maximum(inner, 1)
-            last = 17 + columns * (12 + inner // target.vector_width(max(size, 4)))
-            return self._strided(target, columns * inner, outer, np.asarray(1), size) + last
         if self.layout == "scalar":
             return 7 + 24 + 8 + 22 + 26 * columns * rows
         return self._default(target, columns, rows, size)
@@ -188,7 +182,7 @@ class Reduce(Codelet):
                 for kind in layouts
             ),
             Example(
-                cls("sum", 2, partials="float16", layout="blocks"),
+                cls("sum", 2, partials="float16"),
                 {"x": (3, 5, 4), "out": (3,)},
                 {"x": "float16", "out": "float32"},
                 larger={"x": (6, 9, 8), "out": (6,)},

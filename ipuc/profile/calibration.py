@@ -40,7 +40,7 @@ CYCLES: Mapping[str, Mapping[str, Spread]] = {
         "gemm": Spread(7, 0.021, 0.056),
         "oct_conv": Spread(9, 0.067, 0.149),
         "pooling": Spread(4, 0.02, 0.064),
-        "reduction": Spread(5, 0.056, 0.078),
+        "reduction": Spread(5, 0.06, 0.083),
     },
     "Mk2": {
         "conv": Spread(50, 0.028, 0.094),
@@ -48,7 +48,7 @@ CYCLES: Mapping[str, Mapping[str, Spread]] = {
         "gemm": Spread(7, 0.016, 0.032),
         "oct_conv": Spread(9, 0.094, 0.124),
         "pooling": Spread(4, 0.006, 0.08),
-        "reduction": Spread(5, 0.087, 0.103),
+        "reduction": Spread(5, 0.094, 0.109),
     },
 }
 
@@ -60,7 +60,7 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "gemm": Spread(7, 0.038, 0.08),
         "oct_conv": Spread(9, 0.125, 0.161),
         "pooling": Spread(4, 0.095, 0.199),
-        "reduction": Spread(5, 0.015, 0.181),
+        "reduction": Spread(5, 0.015, 0.042),
     },
     "Mk2": {
         "conv": Spread(50, 0.06, 0.23),
@@ -68,6 +68,6 @@ MEMORY: Mapping[str, Mapping[str, Spread]] = {
         "gemm": Spread(7, 0.011, 0.072),
         "oct_conv": Spread(9, 0.111, 0.234),
         "pooling": Spread(4, 0.053, 0.171),
-        "reduction": Spread(5, 0.039, 0.214),
+        "reduction": Spread(5, 0.035, 0.057),
     },
 }

@@ -80,13 +80,6 @@ WORKER = parse_target("gc2,worker_contexts=1")
         (Reduce("sum", layout="continuous"), (1, 103), HALF, 17 + 25 + 7 + 5),
         # three outputs of 40 floats
         (Reduce("sum", layout="continuous"), (3, 40), FLOAT, 17 + 3 * (12 + 20)),
-        # 8 x 4 columns of halves, then 8 outputs of 4 floats
-        (
-            Reduce("sum", 2, partials="float16", layout="blocks"),
-            (8, 5, 4),
-            FLOAT,
-            16 + 8 * (3 + 7 + 3 + 5 - 1) + 17 + 8 * (12 + 2),
-        ),
         # 33 + 24 + 2 x 2, and for two vectors of four floats 11 + (10 + 9) for each row
         (Reduce("sum", layout="default"), (8, 7), FLOAT, 33 + 28 + 2 * (11 + 7 * 19)),
     ],

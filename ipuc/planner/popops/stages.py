@@ -15,10 +15,12 @@ from ipuc.planner.context import Context
 from ipuc.planner.popops.holdings import Holdings
 from ipuc.planner.popops.partials import Partials, Pieces, grouped, packed
 from ipuc.planner.popops.vertices import (
+    BLOCKS,
     Operation,
     Work,
     add,
     busy,
+    cut_blocks,
     cut_rows,
     for_workers,
     received,
@@ -243,21 +245,27 @@ class Reduction:
     def _add(
         self, stage: str, operation: Operation, operand: int, result: int, pieces: Pieces
     ) -> None:
-        """Add the vertices of a stage: one compute set, or two where rows are shared out."""
-        pieces = for_workers(self.ctx.target, operation, pieces)
-        splits = row_splits(self.ctx.target, operation, pieces)
-        works = [Work(operation, operand, result, pieces.take(splits == 1))]
+        """Add the vertices of a stage: one compute set, or two where a tile adds in two steps."""
+        target = self.ctx.target
+        pieces = for_workers(target, operation, pieces)
+        splits = row_splits(target, operation, pieces)
+        blocks = operation.layouts(target, pieces) == BLOCKS
+        works = [Work(operation, operand, result, pieces.take((splits == 1) & ~blocks))]
         again: list[Work] = []
+        cuts: list[tuple[Pieces, Pieces, int]] = []
         if (splits > 1).any():
-            several = pieces.take(splits > 1)
-            first, second, size = cut_rows(self.ctx.target, operation, several, splits[splits > 1])
-            name = f"{self.name} {stage} shares"
-            made = self.ctx.builder.variable(name, self.accumulates, (size,))
+            shared = pieces.take(splits > 1)
+            cuts.append(cut_rows(target, operation, shared, splits[splits > 1]))
+        if blocks.any():
+            cuts.append(cut_blocks(pieces.take(blocks)))
+        for first, second, size in cuts:
+            made = self.ctx.builder.variable(
+                f"{self.name} {stage} shares", self.accumulates, (size,)
+            )
             id_ = self.ctx.builder.one_view(made).variable
-            sharing = replace(operation, writes=self.accumulates)
-            works.append(Work(sharing, operand, id_, first))
+            works.append(Work(replace(operation, writes=self.accumulates), operand, id_, first))
             joining = Operation(self.op, False, self.accumulates, operation.writes)
-            again = [Work(joining, id_, result, second)]
+            again.append(Work(joining, id_, result, second))
         self.tiles[stage] = busy(pieces.tile)
         for suffix, listed in (("", works), (" shares", again)):
             some = [work for work in listed if len(work.pieces)]

@@ -17,9 +17,10 @@ from ipuc.program.family import Access, separable
 from ipuc.target import Target
 from ipuc.types import Ints
 
-#: Layouts of an operand, as `codelets.reduce` names them, by their number here.
-LAYOUTS = ("strided", "continuous", "blocks", "default", "scalar")
-STRIDED, CONTINUOUS, BLOCKS, DEFAULT, SCALAR = range(len(LAYOUTS))
+#: Layouts of an operand, as `codelets.reduce` names them, by their number here. The last has no
+#: vertex: the rows of each output lie together in blocks, block beside block, for `cut_blocks`.
+LAYOUTS = ("strided", "continuous", "default", "scalar")
+STRIDED, CONTINUOUS, DEFAULT, SCALAR, BLOCKS = range(len(LAYOUTS) + 1)
 #: Operations that popops has vector code for wherever rows are whole vectors.
 VECTORED = ("sum", "max", "min")
 #: What popops assumes that a vertex costs a worker beside its loop, when it decides on splits.
@@ -142,6 +143,30 @@ def _slowest(tile: Ints, cost: Ints) -> Ints:
     opens = np.ones(len(order), bool)
     opens[1:] = tile[order][1:] != tile[order][:-1]
     return order[opens]
+
+
+def cut_blocks(pieces: Pieces) -> tuple[Pieces, Pieces, int]:
+    """Combine blocks of rows with each other first, then what is left of each, row by row.
+
+    Source: popops connectSmallInnerFactorReductions.
+
+    Returns:
+        What `cut_rows` does.
+    """
+    inner = pieces.rows[:, -1]
+    width = pieces.width * inner
+    base = np.cumsum(width) - width
+    first = pieces.take(
+        slice(None),
+        into=base,
+        width=width,
+        column_step=np.ones_like(width),
+        rows=pieces.rows[:, :-1],
+        row_steps=pieces.row_steps[:, :-1],
+    )
+    ones = np.ones_like(width)[:, None]
+    second = Pieces(pieces.tile, base, pieces.into, pieces.width, inner[:, None], inner, ones)
+    return first, second, int(width.sum())
 
 
 def cut_rows(

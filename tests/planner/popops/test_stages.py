@@ -69,12 +69,29 @@ def test_stages(shape: tuple[int, ...], axes: list[int], stages: list[str]) -> N
     np.testing.assert_allclose(run_program(program, {"x": x})["y"], wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_strict_emulation_needs_no_more_than_is_exchanged() -> None:
-    program = compiled("ReduceSum", (3, 500, 6), [1], "float16", "gc2,tiles=16")
-    x = numbers((3, 500, 6), "float16")
-    wanted = x.astype(np.float64).sum(axis=1)
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 500, 6), [1]), ((3, 40, 8, 4), [1, 3]), ((40, 7, 30), [0])]
+)
+def test_strict_emulation_needs_no_more_than_is_exchanged(
+    shape: tuple[int, ...], axes: list[int]
+) -> None:
+    program = compiled("ReduceSum", shape, axes, "float16", "gc2,tiles=16")
+    x = numbers(shape, "float16")
+    wanted = x.astype(np.float64).sum(axis=tuple(axes))
     found = StrictEmulator(program).run({"x": x})["y"]
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_blocks_of_rows_are_added_first() -> None:
+    """A GC2 tile holds 4 rows of 8 columns of 4 halves: 4 workers take 2 columns each.
+
+    By hand: 16 + (8 / 4) * (3 + 7 + 3 + 4 - 1), then 17 + 2 * (12 + 4 / 2), worker cycles.
+    """
+    program = compiled("ReduceSum", (16, 304, 8, 4), [1, 3], "float16")
+    steps = supersteps(program)
+    assert [step.name for step in steps[:2]] == ["y on tile", "y on tile shares"]
+    assert [int(step.compute.max()) for step in steps[:2]] == [6 * 48, 6 * 45]
+    assert steps[0].vertices == steps[1].vertices == {"Reduce": 4 * 1216}
 
 
 @pytest.mark.parametrize("target", ["gc2", "gc200"])
