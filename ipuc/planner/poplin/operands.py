@@ -137,9 +137,15 @@ def _expanded(builder: Builder, given: Operands, dims: tuple[int, ...], name: st
         weights = _kept(weights, LEAD + index, dim.weights)
     rank = len(params.dims)
     count, made = len(dims), transforms.expanded(params, dims)
-    data = builder.copy(data, f"{name} columns")
-    data = _split(data, (*data.shape[:2], made.in_channels, *data.shape[LEAD + count :]))
+    # Images lie beside the dimensions that have no kernel now, as flattening wants them.
     rest = [d for d in range(rank) if d not in dims]
+    field = LEAD + count
+    order = (0, *range(2, field), *(field + d for d in rest), 1, *(field + d for d in dims))
+    wide = builder.copy(data.transpose(order), f"{name} columns")
+    wide = _split(wide, (wide.shape[0], made.in_channels, *wide.shape[2 + count :]))
+    place = {d: 2 + i for i, d in enumerate(rest)}
+    place |= {d: LEAD + len(rest) + i for i, d in enumerate(dims)}
+    data = wide.transpose((0, 2 + len(rest), 1, *(place[d] for d in range(rank))))
     turned = weights.transpose((0, 1, 2, *(LEAD + d for d in dims), *(LEAD + d for d in rest)))
     kernel = tuple(1 if d in dims else weights.shape[LEAD + d] for d in range(rank))
     weights = builder.reshape(
