@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a program on the emulator.",
     "profile": "Say what a program would cost on the chip: cycles, time and memory.",
     "explain": "Say why a layer is split over tiles as it is, and what that costs.",
+    "show": "Show what one tile does in one superstep.",
     "verify": "Compare every layer with another engine.",
     "render": "Draw the vertex graph of a program, its operators, or its cost.",
 }

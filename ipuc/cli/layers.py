@@ -10,8 +10,13 @@ from ipuc.program.program import Layer, Program
 _NAMED = 6
 
 
-def find_layer(program: Program, text: str) -> int:
+def find_layer(program: Program, text: str, where: str = "LAYER") -> int:
     """Find a layer by name, by number, by an ONNX node in it, or by the begin of its name.
+
+    Args:
+        program: has the layers.
+        text: what the user gave.
+        where: for the error.
 
     Returns:
         Its number, counted from 0 in program order.
@@ -27,7 +32,7 @@ def find_layer(program: Program, text: str) -> int:
             return int(text)
         raise OptionError(
             f"there is no layer {text}",
-            where="LAYER",
+            where=where,
             fix=f"the program has {len(names)} layers, numbered from 0",
         )
     folded = [at for at, layer in enumerate(program.layers) if text in layer.nodes]
@@ -41,10 +46,10 @@ def find_layer(program: Program, text: str) -> int:
         more = len(begins) - _NAMED
         raise OptionError(
             f'{len(begins)} layers begin with "{text}"',
-            where="LAYER",
+            where=where,
             fix=f"give one of {listed}" + (f" and {more} more" if more > 0 else ""),
         )
-    raise OptionError(f'there is no layer "{text}"', where="LAYER", fix=nearest(text, names))
+    raise OptionError(f'there is no layer "{text}"', where=where, fix=nearest(text, names))
 
 
 def layer_values(program: Program, layer: Layer) -> tuple[dict[str, str], dict[str, str]]:

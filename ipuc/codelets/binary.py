@@ -129,6 +129,15 @@ class BinaryOp(Codelet):
         base = 29 if itemsize >= 4 else 26
         return 11 + workers * (base + ceil_div(per_worker, each) * cost)
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        kind = KINDS[self.op]
+        cost, each = kind.integer if self.integer else kind.loop[0 if itemsize >= 4 else 1]
+        workers, base = target.worker_contexts, 29 if itemsize >= 4 else 26
+        loop = f"ceil(ceil({elements(windows['out'])} / {workers}) / {each}) x {cost}"
+        made = self.cycles(target, windows, itemsize)
+        return f"11 + {workers} x ({base} + {loop}) = {made:,}"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Each operation on a vector, one on whole numbers, and one on a block of halves."""

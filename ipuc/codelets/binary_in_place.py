@@ -59,6 +59,14 @@ class BinaryOpInPlace(Codelet):
         per_worker = ceil_div(elements(windows["a"]), workers)
         return 11 + workers * (58 + ceil_div(per_worker, each) * cost)
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        cost, each = KINDS[self.op].loop[0 if itemsize >= 4 else 1]
+        workers = target.worker_contexts
+        loop = f"ceil(ceil({elements(windows['a'])} / {workers}) / {each}) x {cost}"
+        made = self.cycles(target, windows, itemsize)
+        return f"11 + {workers} x (58 + {loop}) = {made:,}"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Each operation on floats that makes floats, and one on a block of halves."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import math
 import pkgutil
 from abc import ABC, abstractmethod
@@ -202,6 +203,19 @@ class Codelet(ABC):
         del windows, workers, itemsize
         return 0
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The cycle formula of one vertex with its numbers filled in, for people.
+
+        Returns:
+            An expression of numbers, +, x, / and ceil, " = " and the cycles; or, of a codelet that
+            does not write its formula out, what `cycles` is asked for in place of the expression.
+            Words may follow after a semicolon.
+        """
+        asked = ", ".join(f"{name} {'x'.join(map(str, n)) or 1}" for name, n in windows.items())
+        made = int(self.cycles(target, windows, itemsize))
+        workers = target.worker_contexts
+        return f"cycles({asked}; {itemsize}-byte elements, {workers} workers) = {made:,}"
+
     @property
     def on_matrix_unit(self) -> bool:
         """Whether the vertex uses the matrix unit, whose code is long and results aligned."""
@@ -244,6 +258,15 @@ class Codelet(ABC):
             f'codelet {cls.name} has no field "{name}"',
             fix=nearest(name, [spec.name for spec in cls.fields]),
         )
+
+
+def source_of(kind: type[Codelet]) -> str:
+    """Where a cycle formula comes from: the `Source:` of the docstring; empty without one."""
+    for owner in kind.__mro__:
+        _, said, rest = inspect.cleandoc(owner.__doc__ or "").partition("Source:")
+        if said:
+            return " ".join(rest.split("\n\n")[0].split()).rstrip(".")
+    return ""
 
 
 def pointwise(windows: Mapping[str, Shape], fields: Sequence[str]) -> tuple[FreeAxis, ...]:

@@ -165,6 +165,15 @@ class Pool(Codelet):
         """One operation for each output and kernel position."""
         return math.prod(windows["out"]) * math.prod(self.kernel)
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        made, workers = int(self.cycles(target, windows, itemsize)), target.worker_contexts
+        busiest = (made - 13) // workers
+        return (
+            f"13 + {workers} x {busiest} = {made:,}; {busiest} are the busiest worker's: its "
+            "start, clearing the outputs, and its row pieces at every kernel position"
+        )
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Each kind at a border, strided and dilated; and a maximum of integers."""

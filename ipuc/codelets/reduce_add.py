@@ -63,6 +63,13 @@ class ReduceAdd(Codelet):
         Outputs are added four at a time (eight of halves), the odd ones by smaller powers of two;
         those loops are dealt to the workers in turn.
         """
+        start, rounds, each = self._parts(target, windows, itemsize)
+        return as_cycles(target.worker_contexts * (start + rounds * each))
+
+    def _parts(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> tuple[Number, Number, Number]:
+        """Worker cycles before the loops of the busiest worker, its loops, and cycles of each."""
         workers = target.worker_contexts
         depth = windows["partials"][0]
         outputs = np.asarray(elements(windows["out"]))
@@ -74,7 +81,13 @@ class ReduceAdd(Codelet):
         start = 32 + np.where(left & (odd > 0), 2 * depth + (11 if halves else 13), 0)
         rounds = each + (left & (odd == 0))
         store = (7 if itemsize >= 4 else 6) + (2 if halves else 0)
-        return as_cycles(workers * (start + rounds * (3 * depth + store)))
+        return start, rounds, 3 * depth + store
+
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        start, rounds, each = self._parts(target, windows, itemsize)
+        made = self.cycles(target, windows, itemsize)
+        return f"{target.worker_contexts} x ({start} + {rounds} x {each}) = {made:,}"
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

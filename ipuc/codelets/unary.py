@@ -173,6 +173,14 @@ class UnaryOp(Codelet):
         base = 33 if self.op == "exp" else 17
         return target.worker_contexts * (base + ceil_div(per_worker, each) * cost) + 20
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        cost, each = KINDS[self.op].loop[0 if itemsize >= 4 else 1]
+        workers, base = target.worker_contexts, 33 if self.op == "exp" else 17
+        loop = f"ceil(ceil({elements(windows['out'])} / {workers}) / {each}) x {cost}"
+        made = self.cycles(target, windows, itemsize)
+        return f"{workers} x ({base} + {loop}) + 20 = {made:,}"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Each operation on a vector, and one on a block of halves."""

@@ -60,6 +60,15 @@ class UnaryOpInPlace(Codelet):
         per_worker = ceil_div(elements(windows["x"]), target.worker_contexts)
         return target.worker_contexts * (55 + ceil_div(per_worker, each) * cost) + 20
 
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        loops = UNARY_IN_PLACE.get(self.op, KINDS[self.op].loop)
+        cost, each = loops[0] if itemsize >= 4 else loops[1]
+        workers = target.worker_contexts
+        loop = f"ceil(ceil({elements(windows['x'])} / {workers}) / {each}) x {cost}"
+        made = self.cycles(target, windows, itemsize)
+        return f"{workers} x (55 + {loop}) + 20 = {made:,}"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Each operation that keeps the type, on a vector, and one on a block of halves."""
