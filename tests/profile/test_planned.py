@@ -65,3 +65,42 @@ def test_planned_is_profiled(layer: ModelProto, target: str) -> None:
     assert compute == sum(int(step.compute.max()) for step in steps)
     exchange = sum(cost for item, cost in planned.items() if "exchange" in item)
     assert exchange == pytest.approx(sum(step.exchange for step in steps), rel=0.1)
+
+
+@pytest.mark.parametrize("target", ["gc2", "gc200"])
+@pytest.mark.parametrize(
+    ("op", "shape", "axes"),
+    [
+        ("ReduceSum", (1, 384, 768), [2]),
+        ("ReduceMax", (1, 12, 200, 200), [3]),
+        ("ReduceSum", (8, 64, 56, 56), [0, 2, 3]),
+        ("ReduceSumSquare", (1, 64, 112, 112), [2, 3]),
+    ],
+)
+def test_a_reduction_is_planned_where_its_operand_lies(
+    op: str, shape: tuple[int, ...], axes: list[int], target: str
+) -> None:
+    """What a Relu made is combined on its tiles, without exchange, before anything is sent."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node(op, ["a", "axes"], ["y"], name="layer"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(axes, np.int64), "axes")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    program = compile_model(made, target=CATALOGUE[target])
+    costs = program.layers[-1].plan["chosen"]["costs"]
+    steps = [step for step in supersteps(program) if step.layer == "layer"]
+    assert steps[0].exchange == 0 < max(step.exchange for step in steps)
+    planned = {kind: sum(n for item, n in costs.items() if kind in item) for kind in _COSTS}
+    assert planned["compute"] == sum(int(step.compute.max()) for step in steps)
+    assert planned["sync"] == sum(step.sync for step in steps)
+    assert planned["exchange"] == pytest.approx(sum(step.exchange for step in steps), rel=0.1)
+
+
+_COSTS = ("compute", "exchange", "sync")
