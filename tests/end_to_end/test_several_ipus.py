@@ -184,3 +184,29 @@ def test_the_trace_has_a_process_for_each_ipu() -> None:
     assert sum(spent.values()) == pytest.approx(found.cycles["total"] * micro)
     between = sum(step.global_exchange for step in found.steps) + TINY.external_sync_cycles
     assert twice == pytest.approx(between * micro)
+
+
+def test_a_value_crosses_once_however_many_layers_read_it(net: onnx.ModelProto) -> None:
+    """Cut before the third convolution: its operand, which two layers read; its weights, which the
+    first has too; and the operand of a skip connection.
+    """
+    program = compile_model(net, target=TINY, ipus=2, shard="l5")
+    total = links(profile(program))
+    operand, weights, skipped = 4 * 36, 4 * 4 * 9, 4 * 36
+    assert total.tolist() == [[0, 4 * (operand + weights + skipped)], [0, 0]]
+
+
+@pytest.mark.parametrize("ipus", [2, 3, 4])
+def test_formats_change_where_ipus_do(ipus: int) -> None:
+    precision = "mixed,conv2=float32,fc3=float16"
+    model = zoo.build("digits")
+    program = compile_model(model, target=TINY, precision=precision)
+    inputs = random_inputs(program, 0)
+    wanted = run_program(program, inputs)["output"]
+    for shard in ("memory", ",".join(["conv2", "relu2", "relu3"][: ipus - 1])):
+        parted = compile_model(model, target=TINY, precision=precision, ipus=ipus, shard=shard)
+        np.testing.assert_array_equal(run_program(parted, inputs)["output"], wanted)
+        emulator = StrictEmulator(parted)
+        # some units of 2 ** -11: sums are rounded to halves in another order
+        np.testing.assert_allclose(emulator.run(inputs)["output"], wanted, rtol=0, atol=2e-2)
+        charged_as_moved(parted, emulator)
