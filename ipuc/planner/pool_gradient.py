@@ -81,6 +81,7 @@ def average_pool_gradient(
     name: str,
     *,
     ends: Sequence[int | None] | None = None,
+    beforehand: bool = False,
     lies: int | None = None,
 ) -> Tensor:
     """Add the gradient of an average pooling.
@@ -96,6 +97,7 @@ def average_pool_gradient(
         name: name of the result.
         ends: for each dimension, where the zeros that the mean counts end, in elements of the
             input; they begin `pad` before it. None if it counts none.
+        beforehand: divide the gradient beforehand in any case, as popnn does.
         lies: see `Pooling.lies`.
 
     Returns:
@@ -111,7 +113,7 @@ def average_pool_gradient(
     if alike and covers(slides):
         every = dy.expand(shape)
         return elementwise(ctx, UnaryOp("scale", (scale,)), {"x": every}, dy.dtype, name)
-    if not alike:
+    if beforehand or not alike:
         share = ctx.builder.constant(f"{name} shares", (1 / counts).astype(dy.dtype))
         operands = {"a": dy, "b": share}
         dy, scale = elementwise(ctx, BinaryOp("mul"), operands, dy.dtype, f"{name} share"), 1.0

@@ -127,7 +127,7 @@ def _program(
             dx = max_pool_gradient(ctx, x, y, dy, slides, "dx", first=False, lies=group)
         else:
             lies = ARRIVING_GROUP if lead[1] % ARRIVING_GROUP == 0 else 1
-            dx = average_pool_gradient(ctx, arriving, slides, "dx", lies=lies)
+            dx = average_pool_gradient(ctx, arriving, slides, "dx", beforehand=True, lies=lies)
         builder.output("dx", dx)
     builder.map_rest()
     return ctx

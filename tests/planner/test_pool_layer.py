@@ -25,6 +25,14 @@ def test_more_channels_and_a_gradient_cost_more(kind: str) -> None:
     assert forward.items["entry"] == GC2.compute_set_cycles
 
 
+def test_a_mean_is_divided_beforehand() -> None:
+    layer = pool_layer(GC2, "mean", THIRDS, 1, 64, lies=8)
+    assert layer.items["entry"] == 3 * GC2.compute_set_cycles
+    assert (
+        pool_layer(GC2, "max", THIRDS, 1, 64, lies=8).items["entry"] * 3 == 2 * layer.items["entry"]
+    )
+
+
 def test_halves_that_lie_apart_are_sorted_in_every_pass_that_reads_them() -> None:
     apart, together = (pool_layer(GC2, "max", THIRDS, 1, 64, lies=n) for n in (1, 8))
     assert together.items["sorting"] == 0
