@@ -364,10 +364,9 @@ def expected(ctx: Context, made: ConvPlan, itemsize: int, placed: Placed) -> dic
     data, weights = placed.data, placed.weights
     if made.how.swap:
         data, weights = weights, data
-    local_data = _share(taken, splits.outs, data, _even(made, [2 * rank + 3]))
+    local_data = taken // splits.outs if data else 0
     sharing = splits.batch * math.prod(splits.field)
-    even = _even(made, range(rank + 2, 2 * rank + 3))
-    local_weights = _share(held, sharing, weights, even)
+    local_weights = held // sharing if weights else 0
     outputs = conv.batch * conv.groups * conv.outs // splits.serial
     outputs *= math.prod(s.out for s in conv.slides)
     produced = batch * group * outs * math.prod(field)
@@ -386,30 +385,6 @@ def expected(ctx: Context, made: ConvPlan, itemsize: int, placed: Placed) -> dic
         costs["cast"] = int(cast.cycles(target, {"out": (produced,)}, itemsize))
         costs["sync"] = target.sync_cycles
     return {name: value * splits.serial for name, value in costs.items() if value}
-
-
-def _even(made: ConvPlan, positions: Sequence[int] | range) -> bool:
-    """Whether all parts along some axes are alike, borders included."""
-    axes = _axes(made)
-    rank = len(made.conv.slides)
-    for position in positions:
-        total, parts, grain = axes[position]
-        if parts > 1 and (-(-total // grain)) % parts:
-            return False
-        if rank + 3 <= position < 2 * rank + 3 and parts > 1:
-            slide = made.conv.slides[position - rank - 3]
-            if slide.kernel > 1 or slide.pad:
-                return False
-    return True
-
-
-def _share(elements: int, users: int, placed: bool, even: bool) -> int:
-    """Elements of its own operand that the fullest tile holds itself."""
-    if not placed:
-        return 0
-    if users == 1:
-        return elements
-    return elements // users if even else 0
 
 
 def _compute(ctx: Context, made: ConvPlan, sizes: Sequence[Any], itemsize: int) -> Any:

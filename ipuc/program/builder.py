@@ -203,15 +203,18 @@ class Builder:
         variable = self.variables[self.one_view(tensor).variable]
         if variable.mapping is not None:
             return variable.mapping
-        families = [
-            family
-            for family in self._program().families()
-            if any(access.variable == variable.id for access in family.fields.values())
+        users = [
+            [
+                family
+                for family in compute_set.families
+                if any(access.variable == variable.id for access in family.fields.values())
+            ]
+            for compute_set in self._program().compute_sets()
         ]
-        if not families:
+        if not any(users):
             return None
         found = replace(variable)
-        map_by_use([found], families, self.target.tiles)
+        map_by_use([found], users, self.target.tiles)
         return found.mapping
 
     # -- fields ------------------------------------------------------------------------------
@@ -410,7 +413,8 @@ class Builder:
         """Map every variable that is not mapped yet by its use (what lowering does)."""
         program = self._program()
         first = [ipu * self.target.tiles for ipu in self._ipus]
-        map_by_use(self.variables, list(program.families()), self.target.tiles, first)
+        families = [compute_set.families for compute_set in program.compute_sets()]
+        map_by_use(self.variables, families, self.target.tiles, first)
 
     def _program(self) -> Program:
         return Program(

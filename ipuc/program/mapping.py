@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,12 @@ from ipuc.program.operand import scatter
 from ipuc.program.variables import TileMapping, Variable, linear_mapping
 
 Tiles = NDArray[np.int32]
+Use = tuple[VertexFamily, Access]
 
 
 def map_by_use(
     variables: Iterable[Variable],
-    families: Iterable[VertexFamily],
+    compute_sets: Iterable[Sequence[VertexFamily]],
     tiles: int,
     first_tiles: Sequence[int] = (),
 ) -> None:
@@ -25,29 +27,38 @@ def map_by_use(
     An element that a vertex writes lives on the tile of the first vertex that does. Any other
     element (weights, inputs, copies) lives on one of the tiles that read it first, spread evenly
     over those that share it, so that 1/sharers of it is local everywhere, as PopLibs'
-    TensorUseTracker does.
+    TensorUseTracker does. Families of one compute set that read the same blocks share them, be
+    their own parts large or small.
     What nobody touches is spread in order.
 
     Args:
         variables: all of the program.
-        families: all of the program, in the order in which they run.
+        compute_sets: families of all of the program's, in the order in which they run.
         tiles: tiles of one IPU.
         first_tiles: by variable id, the first tile of the IPU over which a variable is spread
             that nobody touches; 0 if empty.
     """
     wanted = {variable.id: variable for variable in variables if variable.mapping is None}
-    writers: dict[int, list[tuple[VertexFamily, Access]]] = {}
-    readers: dict[int, list[tuple[VertexFamily, Access]]] = {}
-    for family in families:
-        for spec in family.codelet.fields:
-            access = family.fields[spec.name]
-            if access.variable in wanted:
-                users = writers if spec.writes else readers
-                users.setdefault(access.variable, []).append((family, access))
+    writers: dict[int, list[Use]] = {}
+    readers: dict[int, list[list[Use]]] = {}
+    for families in compute_sets:
+        alike: dict[Any, list[Use]] = {}
+        for family in families:
+            for spec in family.codelet.fields:
+                access = family.fields[spec.name]
+                if access.variable not in wanted:
+                    continue
+                if spec.writes:
+                    writers.setdefault(access.variable, []).append((family, access))
+                    continue
+                uses = alike.setdefault(_blocks(access), [])
+                if not uses:
+                    readers.setdefault(access.variable, []).append(uses)
+                uses.append((family, access))
     for id_, variable in wanted.items():
         owner = np.full(variable.size, -1, np.int32)
-        for family, access in reversed(readers.get(id_, [])):
-            _spread(owner, family, access)
+        for uses in reversed(readers.get(id_, [])):
+            _spread(owner, uses)
         for family, access in reversed(writers.get(id_, [])):
             window = (1,) * len(access.shape)
             scatter(access, owner, family.tile.dense().reshape((*family.grid, *window)))
@@ -55,17 +66,36 @@ def map_by_use(
         variable.mapping = _encode(owner, variable, tiles, first)
 
 
-def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
-    """Give each element of a window to one of the vertices that share it, in equal runs."""
+def _blocks(access: Access) -> Any:
+    """What tells blocks of elements apart: equal for accesses that differ in sharers only."""
+    offset = access.offset
+    if offset.explicit is not None:
+        return id(access)
+    base, tables = offset.base, []
+    for shared, table in zip(offset.shared_axes(), offset.tables, strict=True):
+        if shared:
+            base += int(table[0])
+        else:
+            tables.append(table.tobytes())
+    return access.variable, base, tuple(tables), access.shape, access.strides
+
+
+def _spread(owner: Tiles, uses: Sequence[Use]) -> None:
+    """Give each element of a block to one of the vertices that share it, in equal runs.
+
+    Args:
+        owner: tile of every element, filled in.
+        uses: families with equal blocks.
+    """
+    family, access = uses[0]
     shared = access.offset.shared_axes()
-    dense = family.tile.dense().astype(np.int32)
-    if all(not s or n == 1 for s, n in zip(shared, family.grid, strict=True)):
+    if len(uses) == 1 and all(not s or n == 1 for s, n in zip(shared, family.grid, strict=True)):
         window = (1,) * len(access.shape)
-        scatter(access, owner, dense.reshape((*family.grid, *window)))
+        tiles = family.tile.dense().astype(np.int32)
+        scatter(access, owner, tiles.reshape((*family.grid, *window)))
         return
-    order = [a for a, s in enumerate(shared) if not s] + [a for a, s in enumerate(shared) if s]
-    own = [n for n, s in zip(family.grid, shared, strict=True) if not s]
-    by_sharer = np.transpose(dense, order).reshape(*own, -1)
+    by_sharer = np.concatenate([_sharers(*use) for use in uses], axis=-1)
+    own = by_sharer.shape[:-1]
     size = int(np.prod(access.shape))
     sharer = np.arange(size, dtype=np.int64) * by_sharer.shape[-1] // max(size, 1)
     tile = by_sharer[..., sharer].reshape((*own, *access.shape))
@@ -75,6 +105,15 @@ def _spread(owner: Tiles, family: VertexFamily, access: Access) -> None:
         if is_shared:
             first = first.slice(axis, 0)
     scatter(first, owner, tile.reshape((*grid, *access.shape)))
+
+
+def _sharers(family: VertexFamily, access: Access) -> Tiles:
+    """Tiles that read each block: int32[*blocks, sharers]."""
+    shared = access.offset.shared_axes()
+    order = [a for a, s in enumerate(shared) if not s] + [a for a, s in enumerate(shared) if s]
+    own = [n for n, s in zip(family.grid, shared, strict=True) if not s]
+    dense = family.tile.dense().astype(np.int32)
+    return np.transpose(dense, order).reshape(*own, -1)
 
 
 def _encode(owner: Tiles, variable: Variable, tiles: int, first_tile: int) -> TileMapping:

@@ -94,7 +94,7 @@ def test_mapping_by_use(data: st.DataObject) -> None:
         }
         tiles = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
         families.append(VertexFamily(BinaryOp("add"), (count,), separable(0, tiles), fields))
-    map_by_use(variables, families, 4)
+    map_by_use(variables, [[family] for family in families], 4)
     for variable in variables:
         mapping = variable.mapped()
         assert mapping.starts[0] == 0
@@ -159,3 +159,17 @@ def test_a_mapping_by_hand_is_kept() -> None:
         work.add(BinaryOp("add"), 1, a=x, b=x, out=x)
     graph.map_rest()
     assert graph.build().variables[0].mapped().dense(4).tolist() == [3, 0, 0, 0]
+
+
+def test_families_that_read_the_same_block_share_it() -> None:
+    """Parts of two sizes make two families; every vertex of both holds its share."""
+    graph = Builder(TINY)
+    x = graph.constant("x", np.zeros(12, np.float32))
+    outs = [graph.variable(f"out{i}", "float32", (n,)) for i, n in enumerate((3, 1))]
+    with graph.compute_set("sum") as work:
+        for out, tiles in zip(outs, ([0, 1, 2], [3]), strict=True):
+            made = graph.field(out, [range(len(tiles))], ())
+            work.add(Reduce("sum"), tiles, x=x, out=made)
+    graph.map_rest()
+    dense = graph.variables[graph.one_view(x).variable].mapped().dense(12)
+    assert dense.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
