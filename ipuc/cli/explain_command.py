@@ -142,16 +142,16 @@ def _facts(found: Profile, number: int, row: Row) -> dict[str, Any]:
 
 def _settings(program: Program, layer: Layer) -> dict[str, Any]:
     """What the compile was told about a layer; None where the program does not say."""
-    about = program.metadata
+    about, target = program.metadata, program.target
     precision, memory = about.get("precision"), about.get("available_memory")
     pins = about.get("pinned")
+    share = parse_memory(memory).memory(layer.name) if isinstance(memory, str) else None
     return {
         "precision": parse_precision(precision).of(layer.name).name
         if isinstance(precision, str)
         else None,
-        "available_memory": parse_memory(memory).memory(layer.name)
-        if isinstance(memory, str)
-        else None,
+        "available_memory": share,
+        "available_bytes": None if share is None else int(share * target.tile_memory_bytes),
         "granularity": about.get("granularity"),
         "pinned": isinstance(pins, list) and layer.name in pins,
     }
@@ -234,6 +234,9 @@ def _print(facts: dict[str, Any], tables: Mapping[str, Record]) -> None:
     for name, record in tables.items():
         say()
         _print_plans(name, record, pinned=layer["pinned"])
+        need, room = record["chosen"].get("temp_bytes"), layer["available_bytes"]
+        if isinstance(need, int) and room is not None and need > room:
+            say(f"    no plan was found within {room:,} temporary bytes")
     say()
     _print_profile(facts)
 

@@ -113,3 +113,37 @@ def test_a_model_that_is_run_takes_them_too(ipuc: Run, net: Path) -> None:
     assert ipuc("compile", net, *TARGET, "--save-plan", "plan.json").code == 0
     done = ipuc("run", net, *TARGET, "--plan", "plan.json", "--available-memory", "0.7,fc1=0.5")
     assert done.code == 0, done.err
+
+
+def test_next_plans_can_be_pinned_and_compute_the_same(ipuc: Run, net: Path) -> None:
+    """The oracle of `verify` is onnxruntime."""
+    assert ipuc("compile", net, *TARGET, "--save-plan", "plan.json").code == 0
+    layers = {layer.name: layer.plan for layer in load("net.ipu").layers}
+    saved = plans()
+    for name in ("conv1", "pool1", "fc1"):
+        saved["layers"][name] = layers[name]["next"][-1]
+    Path("other.json").write_text(json.dumps(saved), "utf-8")
+    done = ipuc("compile", net, *TARGET, "--plan", "other.json", "-o", "other.ipu")
+    assert done.code == 0, done.err
+    made = {layer.name: layer.plan for layer in load("other.ipu").layers}
+    for name in ("conv1", "pool1", "fc1"):
+        assert made[name]["chosen"]["splits"] == layers[name]["next"][-1]["splits"]
+        assert made[name]["chosen"] != layers[name]["chosen"]
+    done = ipuc("verify", "other.ipu")
+    assert done.code == 0, done.err + done.out
+
+
+def test_less_memory_makes_other_plans(ipuc: Run, net: Path) -> None:
+    """The share is of tiles so small that it binds."""
+    small = ("--target", "gc200,tiles=16,tile_memory_bytes=40000")
+    need = []
+    for share in ("1.0", "0.03"):
+        done = ipuc("explain", net, "conv1", *small, "--available-memory", share, "--json")
+        assert done.code == 0, done.err
+        found = done.json()
+        need.append(found["plan"]["chosen"]["temp_bytes"])
+        assert found["layer"]["available_bytes"] == int(float(share) * 40000)
+    assert need[1] < need[0]
+    done = ipuc("explain", net, "conv1", *small, "--available-memory", "0.001")
+    assert done.code == 0, done.err
+    assert "no plan was found within 40 temporary bytes" in done.out
