@@ -27,6 +27,7 @@ from ipuc.errors import ProgramError
 from ipuc.graph.ir import Graph
 from ipuc.planner.context import Context
 from ipuc.planner.portions import portions
+from ipuc.program import mapping
 from ipuc.program.builder import common_factors
 from ipuc.program.family import Access, IndexMap, VertexFamily, separable
 from ipuc.program.operand import scatter
@@ -35,12 +36,6 @@ from ipuc.types import Ints, Shape
 
 #: Operations whose operands may change places.
 _COMMUTING = frozenset({"add", "mul"})
-#: Contiguous runs of fewer bytes than this scatter a value: every tile that reads it has an
-#: instruction for each run, and so has the tile that sends it. Measured on ResNet-50, AlexNet and
-#: VGG-19 at mixed precision: with shorter runs the code of the exchange that follows takes more
-#: memory than a buffer in order does, and with longer ones it does not.
-RUN_BYTES = 64
-
 #: The codelet in place, and the field that it writes over.
 _Made = tuple[Codelet, str]
 
@@ -219,7 +214,7 @@ def _scattered(ctx: Context, variable: int, blocks: list[_Block]) -> bool:
     """Whether a value lies in so many pieces that a result in order is worth a buffer."""
     made = ctx.builder.variables[variable]
     runs = sum(block.family.count * len(block.access.runs()) for block in blocks)
-    return runs > ctx.target.tiles and runs * RUN_BYTES > made.size * made.itemsize
+    return runs > ctx.target.tiles and runs * mapping.RUN_BYTES > made.size * made.itemsize
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ CONV = helper.make_node("Conv", ["x", "w"], ["v1"], name="conv", pads=[1, 1, 1, 
 @pytest.fixture(autouse=True)
 def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small values lie in short runs; here they are written over all the same."""
-    monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", 0)
+    monkeypatch.setattr("ipuc.program.mapping.RUN_BYTES", 0)
 
 
 def model(nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
@@ -167,7 +167,7 @@ def test_a_scattered_value_is_put_in_order(
     run_bytes: int, in_place: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four vertices share out the columns of an 8 x 8 matrix: each row of each is two floats."""
-    monkeypatch.setattr("ipuc.planner.in_place.RUN_BYTES", run_bytes)
+    monkeypatch.setattr("ipuc.program.mapping.RUN_BYTES", run_bytes)
     kind = TensorType("float32", (8, 8))
     relu = Node("relu", "Relu", ("v",), ("w",))
     ctx = Context(

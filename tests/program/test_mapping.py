@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ipuc.codelets.binary import BinaryOp
 from ipuc.codelets.reduce import Reduce
+from ipuc.codelets.unary import UnaryOp
 from ipuc.errors import ProgramError
 from ipuc.program.builder import Builder
 from ipuc.program.family import Access, VertexFamily, separable
@@ -120,6 +121,25 @@ def _homes(families: list[VertexFamily], variable: int, element: int) -> set[int
             if found:
                 return found
     return set()
+
+
+@pytest.mark.parametrize("readers", [1, 4])
+def test_what_is_made_in_short_runs_and_read_often_goes_home_in_order(readers: int) -> None:
+    """Each of four tiles makes every fourth float of 1024; then so many tiles read them all."""
+    graph = Builder(TINY)
+    x, made = (graph.variable(name, "float32", (256, 4)) for name in "xm")
+    with graph.compute_set("make") as work:
+        blocks = {"x": graph.blocks(x, [1, 4]), "out": graph.blocks(made, [1, 4])}
+        work.add(UnaryOp("neg"), separable(0, [0], range(4)), **blocks)
+    sums = graph.variable("sums", "float32", (readers,))
+    with graph.compute_set("sum") as work:
+        out = graph.field(sums, [range(readers)], ())
+        whole = graph.field(made, [[0] * readers], (1024,), (1,))
+        work.add(Reduce("sum"), range(readers), x=whole, out=out)
+    graph.map_rest()
+    home = graph.build().variables[1].mapped()
+    wanted = np.arange(1024) % 4 if readers == 1 else np.arange(1024) // 256
+    assert home.dense(1024).tolist() == wanted.tolist()
 
 
 def test_a_shared_operand_is_spread_over_those_that_read_it() -> None:
