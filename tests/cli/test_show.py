@@ -11,9 +11,15 @@ import pytest
 from cli_models import Run, save_model
 from onnx import helper
 
+from ipuc.codelets.binary_in_place import BinaryOpInPlace
 from ipuc.emulator.strict import StrictEmulator
 from ipuc.pipeline import random_inputs
-from ipuc.program.save import load
+from ipuc.program.family import Access, VertexFamily, separable
+from ipuc.program.program import Program
+from ipuc.program.save import load, save
+from ipuc.program.steps import ComputeSet, Execute, If, Sequence, Sweep
+from ipuc.program.variables import TileMapping, Variable
+from ipuc.target import parse_target
 
 TARGET = ("--target", "gc200,tiles=8")
 TILES = 8
@@ -199,3 +205,35 @@ def test_step_and_tile_are_asked_for(ipuc: Run, compiled: Path) -> None:
     assert ipuc("show", compiled, "--tile", "0").code == 2
     assert ipuc("show", compiled, "--step", "0").code == 2
     assert ipuc("show", compiled, "--step", "0", "--tile", "x").code == 2
+
+
+def test_supersteps_of_a_sweep_and_branches(ipuc: Run, folder: Path) -> None:
+    """sum += 1 four times, then once more in the branch that is taken."""
+    one = TileMapping(np.zeros(1, np.int64), np.ones(1, np.int64))
+    kinds = {"sum": "float32", "one": "float32", "choice": "bool"}
+    variables = [
+        Variable(number, name, kind, (1,), one) for number, (name, kind) in enumerate(kinds.items())
+    ]
+    constants = {0: np.zeros(1, np.float32), 1: np.ones(1, np.float32), 2: np.array([True])}
+
+    def adding(name: str, times: int) -> ComputeSet:
+        zeros, ones = separable(0, [0] * times), separable(1, [0] * times)
+        fields = {"a": Access(0, zeros, (1,), (1,)), "b": Access(1, zeros, (1,), (1,))}
+        return ComputeSet(name, (VertexFamily(BinaryOpInPlace("add"), (times,), ones, fields),))
+
+    branch = If(2, Execute(adding("taken", 1)), Execute(adding("left", 1)))
+    main = Sequence((Sweep(adding("chain", 4)), branch))
+    save(Program(parse_target("tiny"), variables, constants, main), folder / "chain.ipu")
+    for step, before in (("0", 0), ("0[3]", 3), ("chain", 0), ("taken", 4)):
+        found = shown(ipuc, "chain.ipu", "--step", step, "--tile", 1)
+        field = found["vertices"][0]["fields"][0]
+        assert (field["before"], field["after"]) == ([before], [before + 1])
+    assert "superstep 2 of its 4" in ipuc("show", "--step", "0[2]", "--tile", "1").out
+    assert "numbered from 0 to 3" in ipuc("show", "--step", "0[4]", "--tile", "1").err
+    assert "a branch is chosen" in ipuc("show", "--step", "1", "--tile", "1").out
+    done = ipuc("show", "--step", "left", "--tile", "1")
+    assert done.code == 0, done.err
+    assert "the run does not come to this step" in done.err
+    idle = ipuc("show", "--step", "0", "--tile", "0")
+    assert "no vertex runs on this tile" in idle.out
+    assert idle.err.splitlines()[-1].endswith("--step 0 --tile 1")
