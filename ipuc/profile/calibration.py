@@ -55,18 +55,18 @@ CYCLES: Mapping[str, Mapping[str, Spread]] = {
 #: Errors of the bytes of all tiles together.
 MEMORY: Mapping[str, Mapping[str, Spread]] = {
     "Mk1": {
-        "conv": Spread(50, 0.048, 0.16),
-        "fc": Spread(27, 0.083, 0.574),
+        "conv": Spread(50, 0.048, 0.165),
+        "fc": Spread(27, 0.074, 0.478),
         "gemm": Spread(7, 0.038, 0.08),
-        "oct_conv": Spread(9, 0.125, 0.161),
+        "oct_conv": Spread(9, 0.142, 0.195),
         "pooling": Spread(4, 0.095, 0.199),
         "reduction": Spread(5, 0.015, 0.042),
     },
     "Mk2": {
-        "conv": Spread(50, 0.06, 0.23),
+        "conv": Spread(50, 0.062, 0.232),
         "fc": Spread(27, 0.099, 0.353),
         "gemm": Spread(7, 0.011, 0.072),
-        "oct_conv": Spread(9, 0.111, 0.234),
+        "oct_conv": Spread(9, 0.12, 0.246),
         "pooling": Spread(4, 0.053, 0.171),
         "reduction": Spread(5, 0.035, 0.057),
     },

@@ -28,7 +28,7 @@ def standing_bytes(plan: Plan) -> int:
 
 
 def _vertex_bytes(plan: Plan) -> int:
-    """Pointers of the convolution vertex and of one that adds partial sums, and worklists.
+    """Pointers of the convolution vertex and of those that add partial sums, and worklists.
 
     Source: PopLibs poplin ConvVertices.cpp: edges of each vertex type.
     """
@@ -36,8 +36,7 @@ def _vertex_bytes(plan: Plan) -> int:
     workers, groups = problem.target.worker_contexts, row["groups"]
     ins, outs = row["in_groups"], row["out_groups"]
     edges = groups * (ins + ins * outs + outs)
-    if plan.depth > 1:
-        edges += plan.depth + 1
+    edges += sum(stage + 1 for stage in _stages(plan))
     rows: int = row["batch"]
     for d in range(len(problem.params.dims) - 1):
         rows *= row[f"field{d}"]
@@ -87,6 +86,11 @@ def messages(plan: Plan) -> int:
         rows *= min(reach // dim.data.dilation + 1, dim.data.kept(dim.size))
     data = min(row["out_split"] - 1, int(size["data"]) * itemsize // LEAST_DATA)
     weights = min(int(size["weight_users"]) - 1, int(size["weights"]) * itemsize // LEAST_WEIGHTS)
-    stages = move.reduction_stages(problem.target.tiles)[plan.depth]
-    partials = int(stages[stages > 1].sum())
+    partials = sum(_stages(plan))
     return data + rows + weights + row["out_groups"] * row["groups"] + partials
+
+
+def _stages(plan: Plan) -> list[int]:
+    """Partial sums that a tile adds in each stage."""
+    stages = move.reduction_stages(plan.problem.target.tiles)[plan.depth]
+    return [int(stage) for stage in stages if stage > 1]

@@ -149,3 +149,13 @@ def test_paths_of_an_octave_rearrange_together() -> None:
     assert one.total_memory_bytes == one.tensor_bytes + standing + max(passes)
     passes = [2 * c + t for c, t in zip(copied, temp, strict=True)]
     assert two.total_memory_bytes == 2 * (one.tensor_bytes + standing) + max(passes)
+
+
+def test_partial_sums_are_received_and_pointed_at_in_every_stage() -> None:
+    """Depth 83 is added in stages of 9 and 10: two vertices, each with one edge for its sum."""
+    plan = conv_layer(GC2, SMALL).plans[0]
+    assert move.reduction_stages(GC2.tiles)[83].tolist() == [10, 9, 1]
+    alone, deep = (dataclasses.replace(plan, depth=depth) for depth in (1, 83))
+    assert messages(deep) - messages(alone) == 10 + 9
+    more = standing_bytes(deep) - standing_bytes(alone)
+    assert more == 16 * (10 + 9) + 4 * (10 + 1 + 9 + 1)
