@@ -9,11 +9,13 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from layers import conv_program, fc_program, product_program, vertices_and_exchange
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from ipuc.errors import IpucError
@@ -25,6 +27,7 @@ from ipuc.planner.window import Slide
 from ipuc.profile import calibration
 from ipuc.profile.memory import GAPS
 from ipuc.profile.record import profile
+from ipuc.program.program import Program
 from ipuc.target import CATALOGUE, Target
 
 TARGETS = {"Mk1": "gc2", "Mk2": "gc200"}
@@ -92,10 +95,36 @@ def window(given: dict[str, str], kernel: str, channels: tuple[int, int]) -> Con
     )
 
 
+#: Items of a planned layer that the profile of its program replaces.
+RAN = (
+    "compute",
+    "reduce",
+    "cast",
+    "data_exchange",
+    "weight_exchange",
+    "first_reduce_exchange",
+    "later_reduce_exchange",
+)
+
+
+def ran(layer: Executed, *programs: Program) -> Executed:
+    """A planned layer, with its vertices and their exchange taken from the profile of programs.
+
+    What stays is what only the runners do: copies between poplin's layouts, which hold groups of
+    channels, where ours are plain; the update of the weights; entering compute sets.
+    """
+    items = {name: cycles for name, cycles in layer.items.items() if name not in RAN}
+    for program in programs:
+        for name, cycles in vertices_and_exchange(program).items():
+            items[name] = items.get(name, 0) + cycles
+    return dataclasses.replace(layer, items=items)
+
+
 def conv(target: Target, given: dict[str, str]) -> Executed:
     """A convolution layer: forward, data gradient, weight gradient, update."""
     channels = (int(given["input-channels"]), int(given["output-channels"]))
-    return conv_layer(target, window(given, "kernel-size", channels))
+    params = window(given, "kernel-size", channels)
+    return ran(conv_layer(target, params), conv_program(target, params))
 
 
 def octave(target: Target, given: dict[str, str]) -> Executed:
@@ -114,7 +143,8 @@ def octave(target: Target, given: dict[str, str]) -> Executed:
             if ins and outs:
                 smaller = {**given, "field": half} if resolution or to else given
                 paths.append(window(smaller, "kernel-size", (ins, outs)))
-    return octave_layer(target, paths)
+    programs = (conv_program(target, path) for path in paths)
+    return ran(octave_layer(target, paths), *programs)
 
 
 def pooling(target: Target, given: dict[str, str]) -> PoolLayer:
@@ -139,20 +169,19 @@ def pooling(target: Target, given: dict[str, str]) -> PoolLayer:
 
 def fully_connected(target: Target, given: dict[str, str]) -> Executed:
     """A fully connected layer: forward, data gradient, weight gradient, update."""
-    return fc_layer(
-        target,
-        int(given["batch-size"]),
-        int(given["input-size"]),
-        int(given["output-size"]),
-        groups=int(given.get("num-groups", 1)),
-        itemsize=itemsize(given),
-    )
+    names = ("batch-size", "input-size", "output-size")
+    batch, inputs, outputs = (int(given[name]) for name in names)
+    groups, size = int(given.get("num-groups", 1)), itemsize(given)
+    layer = fc_layer(target, batch, inputs, outputs, groups=groups, itemsize=size)
+    return ran(layer, fc_program(target, batch, inputs, outputs, groups, size))
 
 
 def product(target: Target, given: dict[str, str]) -> Executed:
     """A matrix product added to a matrix."""
-    sizes = (int(given[name]) for name in "mkn")
-    return matmul_layer(target, *sizes, itemsize=itemsize(given))
+    rows, depth, columns = (int(given[name]) for name in "mkn")
+    size = itemsize(given)
+    layer = matmul_layer(target, rows, depth, columns, itemsize=size)
+    return ran(layer, product_program(target, rows, depth, columns, size))
 
 
 def reduction(target: Target, given: dict[str, str]) -> Profiled:
@@ -362,17 +391,16 @@ def main() -> None:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     rows = [row for row in rows if not given.kinds or row["kind"] in given.kinds]
     start = time.perf_counter()
-    for row in rows:
-        begin = time.perf_counter()
-        row.update(predict(row))
-        if given.verbose and row["status"] == "ok":
-            error = row["pred_cycles"] / int(row["cycles"]) - 1
-            took = time.perf_counter() - begin
-            print(
-                f"{row['target']} {row['name']:<36}{row['cycles']:>9}{row['pred_cycles']:>9}"
-                f"{100 * error:8.1f}% {took:6.1f}s",
-                flush=True,
-            )
+    with ProcessPoolExecutor() as pool:
+        for row, predicted in zip(rows, pool.map(predict, rows), strict=True):
+            row.update(predicted)
+            if given.verbose and row["status"] == "ok":
+                error = row["pred_cycles"] / int(row["cycles"]) - 1
+                print(
+                    f"{row['target']} {row['name']:<36}{row['cycles']:>9}{row['pred_cycles']:>9}"
+                    f"{100 * error:8.1f}%",
+                    flush=True,
+                )
     for figure in COMPARED:
         print(table(rows, *figure), end="\n\n")
     if given.out:

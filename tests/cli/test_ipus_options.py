@@ -12,7 +12,7 @@ from cli_models import Run
 from ipuc import zoo
 from ipuc.npz import read_arrays
 
-PAIR = ("--target", "tiny", "--ipus", "2")
+PAIR = ("--target", "tiny", "--ipus", "2", "--shard", "conv2")
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ipuc
 from ipuc.planner.poplin.executed import matmul_layer
 from ipuc.profile import calibration
@@ -91,8 +93,9 @@ def test_the_package_has_what_was_measured() -> None:
                 assert 0 < spread.median <= spread.p90 < 1
 
 
-def test_module_and_page_are_written_not_typed() -> None:
+def test_module_and_page_are_written_not_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The script, given the errors that are there, writes the very files."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     script = runpy.run_path(str(SCRIPT))
     tables = [
         {
