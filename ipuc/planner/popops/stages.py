@@ -96,6 +96,7 @@ class Reduction:
         out: the result, one element for each column.
         costs: cycles by item.
         tiles: tiles that each stage uses.
+        work: cycles of each tile, all stages together: int64[tiles].
     """
 
     ctx: Context
@@ -106,6 +107,7 @@ class Reduction:
     out: Tensor
     costs: dict[str, int] = field(default_factory=dict)
     tiles: dict[str, int] = field(default_factory=dict)
+    work: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def run(self, operand: Operand, held: Holdings) -> bool:
         """Add all stages.
@@ -138,13 +140,15 @@ class Reduction:
     def note(self) -> None:
         """Write the decision into the plan of the layer, beside its other reductions."""
         plan = self.ctx.plan
-        chosen = plan.setdefault("chosen", {"splits": {}, "balance": 1.0, "costs": {}})
+        chosen = plan.setdefault("chosen", {"splits": {}, "balance": 0.0, "costs": {}})
         plan.setdefault("candidates", 1)
         splits, costs = chosen["splits"], chosen["costs"]
         for item, cycles in self.costs.items():
             costs[item] = costs.get(item, 0) + cycles
         for stage, tiles in self.tiles.items():
             splits[stage] = max(splits.get(stage, 0), tiles)
+        balance = round(float(self.work.max() / self.work.mean()), 4)
+        chosen["balance"] = max(chosen["balance"], balance)
         chosen["tiles"] = max(splits.values())
         chosen["cycles"] = sum(costs.values())
 
@@ -271,7 +275,8 @@ class Reduction:
             some = [work for work in listed if len(work.pieces)]
             if some:
                 cycles = add(self.ctx, f"{self.name} {stage}{suffix}", some)
-                self._charge(f"{stage}{suffix} compute", cycles)
+                self.work = self.work + cycles
+                self._charge(f"{stage}{suffix} compute", int(cycles.max()))
                 self._charge("sync", self.ctx.target.sync_cycles)
 
     def _charge(self, item: str, cycles: int) -> None:

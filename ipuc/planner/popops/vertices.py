@@ -223,11 +223,11 @@ class Work:
     pieces: Pieces
 
 
-def add(ctx: Context, name: str, works: Sequence[Work]) -> int:
+def add(ctx: Context, name: str, works: Sequence[Work]) -> Ints:
     """Add a compute set of reductions, each for one worker.
 
     Returns:
-        Cycles of the slowest tile.
+        Cycles of each tile: int64[tiles].
     """
     dealt: list[tuple[Ints, Ints]] = []
     with ctx.builder.compute_set(name) as compute_set:
@@ -265,13 +265,16 @@ def _add(target: Target, compute_set: ComputeSetBuilder, work: Work) -> list[tup
     return dealt
 
 
-def _busiest(target: Target, tile: Ints, cycles: Ints) -> int:
-    """Most cycles of any worker: the vertices of a tile are dealt out to its workers in turn."""
+def _busiest(target: Target, tile: Ints, cycles: Ints) -> Ints:
+    """Most cycles of any worker of each tile: vertices are dealt out to its workers in turn."""
     order = np.argsort(tile, kind="stable")
     count = np.bincount(tile)
     place = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    worker = tile[order] * target.worker_contexts + place % target.worker_contexts
-    return int(np.bincount(worker, weights=cycles[order]).max())
+    workers = target.worker_contexts
+    worker = tile[order] * workers + place % workers
+    each = np.bincount(worker, weights=cycles[order], minlength=target.tiles * workers)
+    slowest: Ints = each.astype(np.int64).reshape(target.tiles, workers).max(axis=1)
+    return slowest
 
 
 def received(target: Target, pieces: Pieces, tiles: Ints, itemsize: int) -> int:

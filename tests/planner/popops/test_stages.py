@@ -118,6 +118,10 @@ def test_planned_is_profiled(
     steps = supersteps(program)
     planned = {kind: sum(c for item, c in costs.items() if kind in item) for kind in _KINDS}
     assert planned["compute"] == sum(int(step.compute.max()) for step in steps)
+    spent = np.sum([step.compute for step in steps], axis=0)
+    assert program.layers[-1].plan["chosen"]["balance"] == pytest.approx(
+        spent.max() / spent.mean(), abs=1e-4
+    )
     assert planned["sync"] == sum(step.sync for step in steps)
     exchange = sum(step.exchange for step in steps)
     assert planned["exchange"] == pytest.approx(exchange, rel=0.1)
