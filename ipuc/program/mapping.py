@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from ipuc.program.family import Access, VertexFamily
 from ipuc.program.operand import scatter
-from ipuc.program.variables import TileMapping, Variable, linear_mapping
+from ipuc.program.variables import MIN_BYTES_PER_TILE, TileMapping, Variable, linear_mapping
 
 Tiles = NDArray[np.int32]
 Use = tuple[VertexFamily, Access]
 
 #: Contiguous runs of fewer bytes than this scatter a value: every tile that reads it has
-#: instructions for each run, and so has the tile that sends it. Measured on ResNet-50, AlexNet and
-#: VGG-19 at mixed precision.
-RUN_BYTES = 64
+#: instructions for each run, and so has the tile that sends it. PopLibs' linear mapping makes no
+#: shorter ones; measured on ResNet-50, AlexNet and VGG-19 it is better than half, and as good as
+#: twice as much.
+RUN_BYTES = MIN_BYTES_PER_TILE
 #: A scattered value that is read this often is sent home in order first, once.
 OFTEN = 4
 
