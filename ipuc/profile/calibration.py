@@ -35,18 +35,18 @@ class Spread:
 #: Errors of the cycles, by generation of the chip and kind of layer.
 CYCLES: Mapping[str, Mapping[str, Spread]] = {
     "Mk1": {
-        "conv": Spread(50, 0.028, 0.096),
-        "fc": Spread(27, 0.037, 0.167),
-        "gemm": Spread(7, 0.021, 0.056),
-        "oct_conv": Spread(9, 0.067, 0.149),
+        "conv": Spread(50, 0.031, 0.143),
+        "fc": Spread(27, 0.041, 0.157),
+        "gemm": Spread(7, 0.033, 0.066),
+        "oct_conv": Spread(9, 0.07, 0.169),
         "pooling": Spread(4, 0.02, 0.064),
         "reduction": Spread(5, 0.06, 0.083),
     },
     "Mk2": {
-        "conv": Spread(50, 0.028, 0.094),
-        "fc": Spread(27, 0.046, 0.189),
-        "gemm": Spread(7, 0.016, 0.032),
-        "oct_conv": Spread(9, 0.094, 0.124),
+        "conv": Spread(50, 0.028, 0.104),
+        "fc": Spread(27, 0.049, 0.213),
+        "gemm": Spread(7, 0.022, 0.04),
+        "oct_conv": Spread(9, 0.104, 0.157),
         "pooling": Spread(4, 0.006, 0.08),
         "reduction": Spread(5, 0.094, 0.109),
     },
