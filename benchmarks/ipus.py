@@ -1,7 +1,7 @@
 """What several IPUs make of a model: modelled time, bytes over links, memory of the fullest tile.
 
 Usage: python benchmarks/ipus.py [--models NAME,...] [--targets NAME,...] [--precision FORMAT]
-    [--ipus N,...] [--shard RULE] [--json FILE]
+    [--batch N] [--ipus N,...] [--shard RULE] [--json FILE]
 
 The table is in Markdown. Nothing is measured here: every figure follows from the program.
 """
@@ -21,7 +21,10 @@ from ipuc.profile.ipus import by_ipu, links
 from ipuc.profile.record import profile
 from ipuc.target import parse_target
 
-_HEAD = ("model", "target", "IPUs", "cycles", "time", "over links", "fullest tile, bytes", "fits")
+_HEAD = (
+    *("model", "target", "IPUs", "cycles", "time", "over links", "fullest tile, bytes"),
+    *("without gaps", "fits"),
+)
 
 
 def cost(model: Any, target: str, precision: str, ipus: int, shard: str) -> dict[str, Any]:
@@ -36,6 +39,7 @@ def cost(model: Any, target: str, precision: str, ipus: int, shard: str) -> dict
         "seconds": found.seconds,
         "link_bytes": int(links(found).sum()),
         "max_tile_bytes": found.memory.max_tile_bytes,
+        "max_live_bytes": found.memory.max_live_bytes,
         "fits": found.memory.fits,
         "first_layers": program.metadata["first_layers"],
         "by_ipu": by_ipu(found),
@@ -52,6 +56,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
         f"{found['seconds'] * 1e6:,.1f} us",
         readable(found["link_bytes"]) if found["link_bytes"] else "-",
         f"{found['max_tile_bytes']:,}",
+        f"{found['max_live_bytes']:,}",
         "yes" if found["fits"] else "no",
     ]
 
@@ -60,24 +65,32 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
 @click.option("--models", default="alexnet,resnet34,light_resnet50", show_default=True)
 @click.option("--targets", default="gc2,gc200", show_default=True)
 @click.option("--precision", default="mixed", show_default=True)
+@click.option("--batch", default=1, show_default=True)
 @click.option("--ipus", default="1,2,4", show_default=True)
 @click.option("--shard", default="auto", show_default=True)
 @click.option("--json", "target_file", type=click.Path(path_type=Path))
 def main(
-    models: str, targets: str, precision: str, ipus: str, shard: str, target_file: Path | None
+    models: str,
+    targets: str,
+    precision: str,
+    batch: int,
+    ipus: str,
+    shard: str,
+    target_file: Path | None,
 ) -> None:
     """Print the table."""
-    click.echo(f"Batch 1, {precision}, --shard {shard}; modelled, not measured.\n")
+    click.echo(f"Batch {batch}, {precision}, --shard {shard}; modelled, not measured.\n")
     click.echo(f"| {' | '.join(_HEAD)} |\n|{'---|' * len(_HEAD)}")
     results: dict[str, list[dict[str, Any]]] = {}
     for name in models.split(","):
-        model = zoo.build(name)
+        model = zoo.build(name, batch=batch)
         for target in targets.split(","):
             for count in map(int, ipus.split(",")):
                 found = cost(model, target, precision, count, shard if count > 1 else "auto")
                 results.setdefault(name, []).append(found)
                 click.echo(f"| {' | '.join(row(name, found))} |")
-    finish({"precision": precision, "shard": shard, "models": results}, target_file)
+    settings = {"precision": precision, "batch": batch, "shard": shard}
+    finish({**settings, "models": results}, target_file)
 
 
 if __name__ == "__main__":
