@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce import Reduce
-from ipuc.codelets.reduce_add import ReduceAdd
 from ipuc.planner.context import Context
-from ipuc.planner.plan import exchange_cycles
+from ipuc.planner.partials import add_partials
 from ipuc.planner.popops.holdings import holdings
 from ipuc.planner.popops.stages import Operand, Reduction
-from ipuc.planner.portions import GridAxis, Portion, portions, row_major
+from ipuc.planner.portions import portions, row_major
 from ipuc.planner.search import candidates, rank
-from ipuc.planner.worst import part_sizes
 from ipuc.program.builder import common_factors
 from ipuc.program.family import Access, IndexMap
 from ipuc.program.operand import gather
-from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, View, fill, of_variable
 from ipuc.program.variables import MIN_BYTES_PER_TILE
-from ipuc.target import Target
-from ipuc.types import Ints, Shape
+from ipuc.types import Shape
 
 
 def reduce(
@@ -208,76 +204,3 @@ def _split(
         best = rank([small, cycles, np.prod(table, axis=1)])[0]
         ctx.plans[key] = [int(p) for p in table[best]]
     return ctx.plans[key], grains
-
-
-def add_partials(
-    ctx: Context, partials: Tensor, out: Tensor, name: str, *, each: int | None = None
-) -> None:
-    """Add a [D, n] variable of partials along D into the whole variable `out`.
-
-    The outputs are spread over all tiles in order; each tile fetches its D pieces.
-
-    Args:
-        ctx: the lowering.
-        partials: [D, n].
-        out: n elements.
-        name: of the compute set.
-        each: outputs of one vertex; by default what the granularity says.
-    """
-    from_view, into = partials.view(), out.view()
-    assert from_view is not None
-    assert into is not None
-    depth, size = partials.shape[0], out.size
-    grain = ctx.target.vector_width(partials.itemsize)
-    parts = min(ctx.target.tiles, -(-size // grain))
-    with ctx.builder.compute_set(name) as compute_set:
-        for portion in _output_portions(ctx, size, parts, grain, each):
-            tables = [axis.begin for axis in portion.axes]
-            compute_set.add(
-                ReduceAdd(partials.dtype),
-                portion.numbers([1]),
-                partials=ctx.builder.field(partials, tables, (depth, *portion.shape), (size, 1)),
-                out=ctx.builder.field(out, tables, portion.shape, (1,)),
-            )
-
-
-def partials_costs(
-    target: Target, depth: Ints, outputs: int, made: Any, itemsize: int, partials: str = "float32"
-) -> dict[str, Any]:
-    """Cycles of `add_partials` for columns of depths, none where there is one partial.
-
-    Args:
-        target: the machine.
-        depth: partials of each output.
-        outputs: elements of the sum.
-        made: partials that the fullest tile has made, and sends: a column.
-        itemsize: of the sum.
-        partials: their element type.
-    """
-    size = np.dtype(partials).itemsize
-    grain = target.vector_width(size)
-    shares = part_sizes(outputs, min(target.tiles, -(-outputs // grain)), grain)
-    reduced = [
-        ReduceAdd(partials).cycles(target, {"partials": (depth, share), "out": (share,)}, itemsize)
-        for share in {int(n) for n in shares}
-    ]
-    fullest = np.maximum(depth * int(shares.max()), made)
-    exchanged = exchange_cycles(fullest * size, target.exchange_bytes_per_cycle)
-    return {
-        "partials exchange": np.where(depth > 1, exchanged, 0),
-        "reduce": np.where(depth > 1, np.max(reduced, axis=0), 0),
-        "sync": np.where(depth > 1, target.sync_cycles, 0),
-    }
-
-
-def _output_portions(
-    ctx: Context, size: int, parts: int, grain: int, each: int | None
-) -> Iterator[Portion]:
-    workers = ctx.target.worker_contexts
-    if each is None:
-        yield from portions((size,), [parts], [grain], ctx.granularity, workers)
-        return
-    for portion in portions((size,), [parts], [grain], "tile", workers):
-        for inner in split_axis(portion.shape[0], -(-portion.shape[0] // each), each):
-            extra = GridAxis(0, inner.begin, None)
-            yield Portion((*portion.axes, extra), (inner.size,))
