@@ -178,8 +178,9 @@ def test_a_program_that_never_rounds_is_found_out() -> None:
 def test_sums_in_halves_are_worse_than_sums_in_float32() -> None:
     model = zoo.build("digits")
     mixed, halves = ratios(model, "mixed"), ratios(model, "float16")
-    # conv2 rounds after each kernel position, where the oracle rounds once.
-    assert 1.2 * mixed["conv2"] < halves["conv2"] < 9 * mixed["conv2"]
+    # conv2 rounds after each of a few accumulations, where the oracle rounds once: the matrix unit
+    # takes three kernel rows of few channels together, and tiles share the rest.
+    assert 1.05 * mixed["conv2"] < halves["conv2"] < 9 * mixed["conv2"]
 
 
 def test_layers_that_stay_in_float32_are_exact_but_for_their_inputs() -> None:
