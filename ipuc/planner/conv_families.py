@@ -12,7 +12,7 @@ import numpy as np
 from ipuc.codelets.cast import Cast
 from ipuc.planner.context import Context
 from ipuc.planner.conv_plan import ConvPlan
-from ipuc.planner.portions import FINE_ELEMENTS, row_major
+from ipuc.planner.portions import FINE_ELEMENTS
 from ipuc.planner.window import SlideParts, slide_parts
 from ipuc.program.builder import ComputeSetBuilder
 from ipuc.program.family import Access, separable
@@ -242,8 +242,7 @@ def _tiles(families: ConvFamilies, block: Block) -> list[Ints]:
     """Tile number that each grid axis adds."""
     conv, splits = families.plan.conv, families.plan.splits
     rank = len(conv.slides)
-    numbering = row_major(splits.parts)
-    of_group, of_ins, *rest = numbering
+    of_group, of_ins, *rest = splits.numbering
     of_kernel, of_batch, of_field, of_outs = (
         rest[:rank],
         rest[rank],

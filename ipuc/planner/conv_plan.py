@@ -28,6 +28,7 @@ from ipuc.planner.poplin.params import ConvParams
 from ipuc.planner.poplin.search import Plan, choose, choose_as
 from ipuc.planner.poplin.table import field_grain
 from ipuc.planner.poplin.transforms import Transforms, transformed
+from ipuc.planner.portions import row_major
 from ipuc.planner.worker2017 import OUT_GROUP, conv_splits
 from ipuc.planner.worst import dearest, fullest, part_sizes
 
@@ -48,6 +49,8 @@ class ConvSplits:
         out_group: output channels that stay together.
         field_grain: outputs of a row that stay together.
         serial: steps that the output channels are done in.
+        ins_last: tiles are numbered with the input channels innermost: the order of a pass whose
+            input channels are the field of another, on the same tiles.
     """
 
     group: int
@@ -61,6 +64,7 @@ class ConvSplits:
     out_group: int
     field_grain: int = 1
     serial: int = 1
+    ins_last: bool = False
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -69,6 +73,15 @@ class ConvSplits:
         Source: PopLibs Convolution.cpp.
         """
         return (self.group, self.ins, *self.kernel, self.batch, *self.field, self.outs)
+
+    @property
+    def numbering(self) -> tuple[int, ...]:
+        """What a part of each axis of `parts` adds to its tile's number."""
+        group, ins, *rest = self.parts
+        if self.ins_last:
+            first, *others, last = row_major([group, *rest, ins])
+            return (first, last, *others)
+        return tuple(row_major(self.parts))
 
     @property
     def depth(self) -> int:

@@ -27,6 +27,7 @@ def convolve(
     weights: Tensor,
     name: str,
     purpose: Pass = Pass.INFERENCE,
+    plan: ConvPlan | None = None,
 ) -> Tensor:
     """Add the vertices of a convolution.
 
@@ -37,6 +38,7 @@ def convolve(
         weights: [groups, outs, ins, *kernel].
         name: name of the result.
         purpose: the pass.
+        plan: the plan to follow, where the caller has chosen and recorded one.
 
     Returns:
         [batch, groups, outs, *out], element type of `x`: a view of a new variable, channels
@@ -51,9 +53,10 @@ def convolve(
         out = builder.variable(name, x.dtype, shape)
         builder.copy_into(out, ctx.scalar(0.0, x.dtype, out.shape), name)
         return out
-    placed = Placed(_constant(ctx, x), _constant(ctx, weights))
-    plan, record = plan_conv(ctx, conv, x.itemsize, purpose, placed)
-    ctx.plan.update(record)
+    if plan is None:
+        placed = Placed(_constant(ctx, x), _constant(ctx, weights))
+        plan, record = plan_conv(ctx, conv, x.itemsize, purpose, placed)
+        ctx.plan.update(record)
     operands = _operands(conv, x, weights)
     if ctx.granularity != "fine":
         operands = transform(builder, operands, plan.how, name)
