@@ -9,6 +9,7 @@ from typing import ClassVar
 from ipuc.codelets.amp import as_cycles
 from ipuc.codelets.conv_vertex import ConvVertex, vectors
 from ipuc.codelets.cycles import mac
+from ipuc.codelets.cycles.amp import Terms
 from ipuc.codelets.define import Example, Number, ceil_div
 from ipuc.target import Target
 from ipuc.types import Shape
@@ -38,10 +39,19 @@ class ConvPartialHorizontalMac(ConvVertex):
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
         """Cycles of one vertex."""
-        partial = self.partial_bytes
+        return as_cycles(self._terms(target, windows, itemsize).total)
+
+    def _terms(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> Terms:
         in_group = self.in_group or windows["weights"][2]
         block = self.block(windows, in_group, self._out_group)
-        return as_cycles(mac.horizontal(target, block, itemsize, partial, single=self.single))
+        return mac.horizontal(target, block, itemsize, self.partial_bytes, single=self.single)
+
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        words = "the innermost is a pair of channel groups: a dot product for each output"
+        return f"{self._terms(target, windows, itemsize).text()}; {words}"
 
     def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
         """One for each kernel element; they are all alike where the field is one row."""

@@ -34,11 +34,21 @@ class ConvPartial1x1Out(ConvVertex):
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Number:
         """Cycles of one vertex."""
+        return as_cycles(self._terms(target, windows, itemsize).total)
+
+    def _terms(
+        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
+    ) -> amp.Terms:
         partial = self.partial_bytes
         in_group = self.in_group or amp.weights_per_unit(itemsize)
         out_group = self.out_group or amp.conv_units(target, itemsize, partial)
         block = self.block(windows, in_group, out_group)
-        return as_cycles(amp.one_by_one(target, block, itemsize, partial))
+        return amp.one_by_one(target, block, itemsize, partial)
+
+    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
+        """The formula of `cycles` with its numbers."""
+        words = "pairs of channel groups that add to sums, then those that set them"
+        return f"{self._terms(target, windows, itemsize).text()}; {words}"
 
     @property
     def on_matrix_unit(self) -> bool:

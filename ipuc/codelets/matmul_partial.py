@@ -131,11 +131,11 @@ class MatMulPartial(Codelet):
             made = mac.outer_product(target, block, itemsize)
         elif self.method == "HMAC":
             single = itemsize == 2 and partial >= 4
-            made = mac.horizontal(target, block, itemsize, partial, single=single)
+            made = mac.horizontal(target, block, itemsize, partial, single=single).total
         elif in_group == amp.weights_per_unit(itemsize):
-            made = amp.one_by_one(target, block, itemsize, partial)
+            made = amp.one_by_one(target, block, itemsize, partial).total
         else:
-            made = amp.nx1(target, block, itemsize, partial)
+            made = amp.nx1(target, block, itemsize, partial).total
         return as_cycles(made)
 
     def edges(self, windows: Mapping[str, Shape]) -> int:

@@ -12,7 +12,17 @@ from ipuc.target import CATALOGUE
 
 OURS = {name: kind for name, kind in registered().items() if kind.__module__.startswith("ipuc.")}
 #: Codelets that write their formula out; the others name what they ask it for.
-WRITTEN = {"UnaryOp", "UnaryOpInPlace", "BinaryOp", "BinaryOpInPlace", "ReduceAdd", "Pooling"}
+WRITTEN = {
+    "BinaryOp",
+    "BinaryOpInPlace",
+    "ConvPartial1x1Out",
+    "ConvPartialHorizontalMac",
+    "ConvPartialnx1",
+    "Pooling",
+    "ReduceAdd",
+    "UnaryOp",
+    "UnaryOpInPlace",
+}
 
 
 def shown(example: Example, *, grown: bool) -> tuple[str, int]:

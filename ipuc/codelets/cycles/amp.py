@@ -71,7 +71,51 @@ def zeroing(target: Target, block: Block) -> Number:
     return workers * block.out_groups * block.groups * (vectors + 5)
 
 
-def one_by_one(target: Target, block: Block, itemsize: int, partial: int) -> Number:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Terms of a cycle formula, for the one sum that is computed and written out.
+
+    Attributes:
+        start: before and between groups.
+        groups: convolution groups.
+        group: of each.
+        in_groups: groups of input channels.
+        in_group: of each.
+        out_groups: groups of output channels.
+        block: of each pair of channel groups.
+        first: extra cycles of a first pair, which sets sums instead of adding to them.
+        zero: setting partial sums to zero beforehand.
+    """
+
+    start: Number
+    groups: Number
+    group: Number
+    in_groups: Number
+    in_group: Number
+    out_groups: Number
+    block: Number
+    first: Number
+    zero: Number
+
+    @property
+    def total(self) -> Number:
+        """All cycles."""
+        pairs = self.in_group + self.out_groups * self.block
+        each = self.group + self.in_groups * pairs + self.out_groups * self.first
+        return self.start + self.groups * each + self.zero
+
+    def text(self) -> str:
+        """The sum with its numbers, and what it comes to; of one vertex."""
+        n = {name: int(getattr(self, name)) for name in self.__dataclass_fields__}
+        pairs = f"{n['in_group']} + {n['out_groups']} x {n['block']}"
+        each = f"{n['group']} + {n['in_groups']} x ({pairs})"
+        if n["first"]:
+            each += f" + {n['out_groups']} x {n['first']}"
+        zero = f" + {n['zero']}" if n["zero"] else ""
+        return f"{n['start']} + {n['groups']} x ({each}){zero} = {int(self.total):,}"
+
+
+def one_by_one(target: Target, block: Block, itemsize: int, partial: int) -> Terms:
     """ConvPartial1x1Out: one long row of outputs, one kernel element."""
     workers, units = target.worker_contexts, conv_units(target, itemsize, partial)
     load = units * 32 // target.coefficient_load_bytes_per_cycle
@@ -93,21 +137,22 @@ def one_by_one(target: Target, block: Block, itemsize: int, partial: int) -> Num
     head, more, c = (7, 3, 1) if saved else (0, 0, int(wide))
     passes = ceil_div(block.out_group, units)
     ig, og, groups = block.in_groups, block.out_groups, block.groups
-    return (
-        50
-        + workers * (head + more * (ig * groups - 1))
-        + groups
-        * (
-            12
-            + c
-            + (ig - 1) * (16 - c + og * (19 + passes * (6 + load + fill)))
-            + 11
-            + og * (19 - c + passes * (7 + load + first))
-        )
+    each = 19 + passes * (6 + load + fill)
+    once = 19 - c + passes * (7 + load + first)
+    return Terms(
+        start=50 + workers * (head + more * (ig * groups - 1)),
+        groups=groups,
+        group=23 + c,
+        in_groups=ig - 1,
+        in_group=16 - c,
+        out_groups=og,
+        block=each,
+        first=once,
+        zero=0,
     )
 
 
-def nx1(target: Target, block: Block, itemsize: int, partial: int) -> Number:
+def nx1(target: Target, block: Block, itemsize: int, partial: int) -> Terms:
     """ConvPartialnx1: any kernel; a group smaller than the unit fuses kernel rows."""
     workers, units = target.worker_contexts, conv_units(target, itemsize, partial)
     load = units * 32 // target.coefficient_load_bytes_per_cycle
@@ -130,15 +175,16 @@ def nx1(target: Target, block: Block, itemsize: int, partial: int) -> Number:
     loading = ceil_div(block.out_group, units) * (load + weights + 3)
     core = outer * (14 + inner * (12 + loading)) + outer * inner * position
     og, groups = block.out_groups, block.groups
-    return (
-        109
-        + 9 * workers
-        + workers * (9 if floats else 10)
-        + groups * (17 * og + 6 * (og - 1) + 1)
-        + 6 * (groups - 1)
-        + 1
-        + groups * (16 + block.in_groups * (14 + og * (14 + core)))
-        + zeroing(target, block)
+    return Terms(
+        start=104 + 9 * workers + workers * (9 if floats else 10) + 6 * groups,
+        groups=groups,
+        group=11 + 23 * og,
+        in_groups=block.in_groups,
+        in_group=14,
+        out_groups=og,
+        block=14 + core,
+        first=0,
+        zero=zeroing(target, block),
     )
 
 

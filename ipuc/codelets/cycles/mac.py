@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.codelets.amp import row_time
-from ipuc.codelets.cycles.amp import Block, zeroing
+from ipuc.codelets.cycles.amp import Block, Terms, zeroing
 from ipuc.codelets.define import Number, ceil_div
 from ipuc.target import Target
 
@@ -36,7 +36,7 @@ def dot(size: Number, itemsize: int, partial: int) -> Number:
 
 def horizontal(
     target: Target, block: Block, itemsize: int, partial: int, *, single: bool = False
-) -> Number:
+) -> Terms:
     """ConvPartialHorizontalMac; `single` is its form for a kernel of one element, half to float."""
     workers, half, floats = target.worker_contexts, itemsize < 4, partial >= 4
     product = dot(block.in_group, itemsize, partial)
@@ -60,13 +60,19 @@ def horizontal(
     zero = zeroing(target, block)
     if single:
         zero = np.where((block.in_groups == 1) & (block.out_group == 1), 0, zero)
-    return (
-        (65 if half else 58)
+    return Terms(
+        start=(65 if half else 58)
         - 10 * single
         + workers * (9 if floats else 10)
-        + workers * again
-        + block.groups * (23 + block.in_groups * (15 + block.out_groups * (10 + inner)))
-        + zero
+        + workers * again,
+        groups=block.groups,
+        group=23,
+        in_groups=block.in_groups,
+        in_group=15,
+        out_groups=block.out_groups,
+        block=10 + inner,
+        first=0,
+        zero=zero,
     )
 
 

@@ -109,13 +109,13 @@ def compute_cycles(
     size, partial = params.itemsize, method.partial
     made: Number
     if method.name == "AMP":
-        made = amp.nx1(target, block, size, partial)
+        made = amp.nx1(target, block, size, partial).total
         if long_row:
-            one = amp.one_by_one(target, block, size, partial)
+            one = amp.one_by_one(target, block, size, partial).total
             made = np.where(block.in_group == amp.weights_per_unit(size), one, made)
     elif method.name == "HMAC":
         single = long_row and size == 2 and partial >= 4
-        made = mac.horizontal(target, block, size, partial, single=single)
+        made = mac.horizontal(target, block, size, partial, single=single).total
     elif method.name == "VMAC":
         made = mac.vertical(target, block, method.bundle, partial)
     elif method.name == "SLIC":

@@ -29,14 +29,14 @@ def test_one_by_one_in_float32() -> None:
     adding, zeroing = 6 * 102 + 14, 6 * 144 + 14
     want = 50 + 13 + (15 + 19 + 6 + 32 + adding) + 11 + (18 + 7 + 32 + zeroing)
     made = block(width=60, outputs=60, in_groups=2, in_group=8, out_group=8)
-    assert amp.one_by_one(GC2, made, 4, 4) == want == 1707
+    assert amp.one_by_one(GC2, made, 4, 4).total == want == 1707
 
 
 def test_one_by_one_in_half_with_float32_sums() -> None:
     # 10 outputs a worker: 38 + 4 * 7 - 7 = 59, one less where sums begin.
     want = 50 + 6 * 7 + 13 + 11 + 18 + 7 + 32 + (6 * 58 + 14)
     made = block(width=60, outputs=60, in_group=16, out_group=8)
-    assert amp.one_by_one(GC2, made, 2, 4) == want
+    assert amp.one_by_one(GC2, made, 2, 4).total == want
 
 
 def test_nx1_in_float32() -> None:
@@ -46,7 +46,7 @@ def test_nx1_in_float32() -> None:
     zero = 6 * (4 + 5)
     want = 109 + 54 + 54 + 18 + 1 + 16 + 14 + 14 + core + zero
     made = block(rows=6, outputs=6, in_group=8, out_group=8, kernel=(2, 2))
-    assert amp.nx1(GC2, made, 4, 4) == want
+    assert amp.nx1(GC2, made, 4, 4).total == want
 
 
 def test_units_follow_the_types() -> None:
@@ -132,9 +132,13 @@ def test_a_strided_gradient_skips() -> None:
 def test_columns_are_many_numbers() -> None:
     rows = np.array([1, 5, 7, 300])
     made = block(in_group=16, out_group=8, kernel=(3, 3))
-    column = amp.nx1(GC2, dataclasses.replace(made, rows=rows, width=9, outputs=rows * 9), 2, 4)
+    column = amp.nx1(
+        GC2, dataclasses.replace(made, rows=rows, width=9, outputs=rows * 9), 2, 4
+    ).total
     alone = [
-        amp.nx1(GC2, dataclasses.replace(made, rows=int(n), width=9, outputs=int(n) * 9), 2, 4)
+        amp.nx1(
+            GC2, dataclasses.replace(made, rows=int(n), width=9, outputs=int(n) * 9), 2, 4
+        ).total
         for n in rows
     ]
     np.testing.assert_array_equal(column, alone)
