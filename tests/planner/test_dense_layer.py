@@ -206,6 +206,18 @@ def test_one_row_is_a_product_of_two_vectors() -> None:
     hold(dense, Emulator(trained.program).run(given_arrays), given_arrays)
 
 
+def test_plan_of_the_ipu_model() -> None:
+    """Graphcore's IPU model ran this layer jointly.
+
+    Its fullest tile is too small for results of the matrix unit, so the vertices were those that
+    multiply and add, and the outer product.
+    """
+    chosen = choose_passes(parse_target("gc2"), Dense(1, 1000, 1000, 4)).chosen
+    assert chosen is not None
+    methods = [plan.problem.method.name for plan in chosen.plans]
+    assert methods == ["HMAC", "HMAC", "OUTER_PRODUCT"]
+
+
 def test_joint_wins_where_weights_outweigh_activations() -> None:
     trained = Trained("gc200,tiles=64", Dense(4, 200, 200, 2))
     record = trained.records["y"]["passes"]
@@ -235,6 +247,15 @@ def test_memory_offered_decides() -> None:
     for joint in (scarce.joint, choose_passes(target, dense, 1e-6).joint):
         assert joint is None or max(plan.temp_bytes for plan in joint.plans) < least
     assert choose_passes(target, dense, 1e-6).chosen is None
+
+
+def test_nothing_is_planned_for_nothing() -> None:
+    """An empty batch: no results forward, zeros for the weights."""
+    dense = Dense(0, 5, 3, 4)
+    trained = Trained("tiny", dense)
+    assert trained.layer.passes is None
+    given_arrays = operands(dense, 0)
+    hold(dense, Emulator(trained.program).run(given_arrays), given_arrays)
 
 
 def test_one_decision_for_all_passes() -> None:

@@ -319,12 +319,15 @@ def _updates(
             count = ceil_div(layer.batch, ins)
             if method.name == "HMAC" and count > MOST_MAC_GROUPS:
                 continue
-            for outs in method.out_groups:
+            # As poplin mirrors the forward plan: one group is one grain of the weights.
+            groups = [size * one for size in method.out_groups]
+            groups += [cuts.grain] if method.name == "OUTER_PRODUCT" else []
+            for outs in groups:
                 table = _plain(cuts) | {
                     "in_group": ins * one,
                     "in_split": one,
                     "in_groups": count * one,
-                    "out_group": outs * one,
+                    "out_group": outs,
                     "out_split": cuts.rows,
                     "out_groups": ceil_div(rows, outs),
                     "field1": columns,
