@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from ipuc.planner.choices import Choices
 from ipuc.planner.precision import Format, Precision
 from ipuc.planner.transfer import bring
 from ipuc.program.builder import Builder
-from ipuc.program.tensor import Tensor
+from ipuc.program.tensor import Fill, Tensor, View, coalesce
 from ipuc.target import Target
 from ipuc.types import Shape, TensorType
 
@@ -99,6 +100,38 @@ class Context:
                 self._converted[key] = here if same else self.cast(here, wanted, name)
         return self._converted[key]
 
+    def relaid(self, tensor: Tensor, order: Sequence[int]) -> Tensor:
+        """Lay a constant out with its axes in another order, the outermost first.
+
+        It costs nothing: constants are loaded as the program wants them. What is no whole constant,
+        or is used by then, stays as it lies.
+
+        Args:
+            tensor: one strided view.
+            order: of its axes.
+
+        Returns:
+            The same elements under the same shape.
+        """
+        builder, view = self.builder, tensor.view()
+        known: list[dict[Any, Tensor]] = [builder.values, self._converted]
+        if view is None or not builder.is_fresh_constant(view.variable):
+            return tensor
+        places = [
+            (table, key, made)
+            for table in known
+            for key, made in table.items()
+            if any(_reads(piece.source, view.variable) for piece in made.pieces)
+        ]
+        if not all(_whole(made) for _, _, made in places) or not _whole(tensor):
+            return tensor
+        laid = builder.relay(view.variable, tensor.shape, order)
+        for table, key, made in places:
+            again = laid.reshape(made.shape)
+            assert again is not None  # merging and splitting the axes of a whole is a view
+            table[key] = again
+        return laid
+
     def _constant(self, name: str, array: NDArray[Any], dtype: str) -> Tensor:
         if dtype == "float16":
             array = fitted(array, dtype, saturate=self.saturate)
@@ -160,6 +193,19 @@ class Context:
             array = fitted(np.full((1,), value), dtype, saturate=self.saturate)
             self._scalars[key] = self.builder.constant(f"constant {value:g}", array)
         return self._scalars[key].expand(shape or (1,)) if shape else _rank0(self._scalars[key])
+
+
+def _reads(source: View | Fill, variable: int) -> bool:
+    return isinstance(source, View) and source.variable == variable
+
+
+def _whole(tensor: Tensor) -> bool:
+    """Whether a tensor is a whole variable, row-major."""
+    view = tensor.view()
+    if view is None or view.offset:
+        return False
+    factors = coalesce(tuple(factor for axis in view.axes for factor in axis))
+    return factors in ((), ((tensor.size, 1),))
 
 
 def _rank0(tensor: Tensor) -> Tensor:

@@ -154,6 +154,11 @@ def _laid(ctx: Context, operands: Operands, plan: ConvPlan, name: str) -> tuple[
         for wanted, copied in zip(plan.rearrange[:2], operands.copied, strict=True)
     ]
     data = _solid(ctx, data, 1 if single else None, f"{name} input", copy=move[0])
+    # A part of the kernel lies together: its elements are no short pieces of many rows.
+    split = [3 + d for d, parts in enumerate(plan.splits.kernel) if parts > 1]
+    if split and not move[1]:
+        rest = [a for a in range(1, len(weights.shape)) if a not in split]
+        weights = ctx.relaid(weights, (0, *split, *rest))
     weights = _solid(ctx, weights, 0 if single else None, f"{name} weights", copy=move[1])
     return data, weights
 

@@ -147,6 +147,27 @@ class Builder:
         self.constants[len(self.variables) - 1] = np.ascontiguousarray(values).reshape(-1)
         return tensor
 
+    def is_fresh_constant(self, variable: int) -> bool:
+        """Whether a variable is a constant that nothing uses or maps yet."""
+        mapped = self.variables[variable].mapping is not None
+        return variable in self.constants and not (mapped or self._program().touches(variable))
+
+    def relay(self, variable: int, shape: Shape, order: Items[int]) -> Tensor:
+        """Lay a fresh constant out with the axes of a shape in another order.
+
+        Args:
+            variable: its id.
+            shape: row-major as it lies now.
+            order: axes, the outermost first.
+
+        Returns:
+            The same elements under the same shape.
+        """
+        array = self.constants[variable].reshape(shape).transpose(order)
+        self.constants[variable] = np.ascontiguousarray(array).reshape(-1)
+        self.variables[variable].shape = array.shape
+        return of_variable(self.variables[variable]).transpose([int(a) for a in np.argsort(order)])
+
     def input(self, name: str, dtype: str, shape: Shape, carried: str | None = None) -> Tensor:
         """Add a variable that the host writes at this point of the program.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +88,15 @@ class Program:
         """Every vertex family once."""
         for compute_set in self.compute_sets():
             yield from compute_set.families
+
+    def touches(self, variable: int) -> bool:
+        """Whether a vertex or a copy reads or writes a variable."""
+        accesses = itertools.chain(
+            (access for family in self.families() for access in family.fields.values()),
+            (move.destination for copy in self.copies() for move in copy.moves),
+            (move.source for copy in self.copies() for move in copy.moves if move.source),
+        )
+        return any(access.variable == variable for access in accesses)
 
     def calls(self) -> list[str]:
         """Names of functions in call order."""
