@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ipuc.codelets.rounding import Arithmetic, fitted
+from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.coalesce import coalesce
 from ipuc.emulator.lifetimes import last_uses, overwritten, wholly_written
 from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
+from ipuc.emulator.moves import Moves
 from ipuc.program.family import VertexFamily
-from ipuc.program.operand import destination, gather, scatter
+from ipuc.program.operand import destination, scatter
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn
 from ipuc.program.tensor import Tensor
@@ -85,6 +86,7 @@ class Emulator(Machine):
         self._dead = [] if keep else last_uses(program)
         self.memory = memory = Memory(program)
         self._joined: dict[int, tuple[ComputeSet, list[VertexFamily]]] = {}
+        self._moves: dict[int, tuple[Copy, Moves]] = {}
         self._wide: dict[int, Array] = {}
         watch = None if observe is None else lambda step: observe(step, memory)
         super().__init__(program, watch, arithmetic)
@@ -138,15 +140,10 @@ class Emulator(Machine):
 
     def copy(self, step: Copy) -> None:
         """Carry out a copy; it reads everything before it writes."""
-        values = [
-            gather(m.source, self.memory.read(m.source.variable)).copy() if m.source else m.value
-            for m in step.moves
-        ]
-        for move, value in zip(step.moves, values, strict=True):
-            into = self.memory.write(move.destination.variable)
+        if id(step) not in self._moves:
             saturate = self.stores.arithmetic.saturate
-            kept = fitted(np.asarray(value), into.dtype.name, saturate=saturate)
-            scatter(move.destination, into, kept)
+            self._moves[id(step)] = (step, Moves(self.program, step, saturate=saturate))
+        self._moves[id(step)][1].run(self.memory.read, self.memory.write)
 
     def store(self, step: StreamIn, values: Array) -> None:
         """Write an array of the host, flat, into a variable."""

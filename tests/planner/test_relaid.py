@@ -46,7 +46,7 @@ def test_shared_weights() -> None:
     rng = np.random.default_rng(1)
     given: dict[str, Any] = {
         "x": rng.uniform(-1, 1, (1, 64, 5, 5)).astype(np.float32),
-        "s": np.float32([1.5]),
+        "s": np.array([1.5], np.float32),
     }
     laid = []
     for order in (["conv", "again", "add"], ["add", "again", "conv"], ["conv"]):
