@@ -21,6 +21,7 @@ from ipuc import zoo
 from ipuc.check import verify_model
 from ipuc.check.locate import locate
 from ipuc.codelets.binary import BinaryOp
+from ipuc.emulator.machine import tensor_values
 from ipuc.errors import OptionError, ProgramError
 from ipuc.pipeline import compile_model, random_inputs
 from ipuc.program.builder import Builder
@@ -110,8 +111,8 @@ def test_one_wrong_weight_is_traced_to_layer_set_tile_and_vertex(
     """A weight of output channel 3 changes that channel first, in its own layer."""
     (number,) = [v.id for v in program.variables if v.name == "conv2.weight"]
     weights = program.constants[number].copy()
-    per_channel = weights.size // 32
-    weights[3 * per_channel : 4 * per_channel] += 1.0
+    channel = program.values["conv2.weight"].slice(0, 3, 4)
+    weights[tensor_values(channel, lambda _: np.arange(weights.size))] += 1.0
     program.constants[number] = weights
     report = verify_model(model, program, random_inputs(program, 0))
     first = report.first_mismatch
