@@ -112,7 +112,8 @@ def test_one_wrong_weight_is_traced_to_layer_set_tile_and_vertex(
     (number,) = [v.id for v in program.variables if v.name == "conv2.weight"]
     weights = program.constants[number].copy()
     channel = program.values["conv2.weight"].slice(0, 3, 4)
-    weights[tensor_values(channel, lambda _: np.arange(weights.size))] += 1.0
+    numbers = tensor_values(channel, lambda _: np.arange(weights.size))
+    weights[numbers.astype(np.int64)] += 1.0
     program.constants[number] = weights
     report = verify_model(model, program, random_inputs(program, 0))
     first = report.first_mismatch
