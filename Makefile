@@ -56,7 +56,7 @@ imports: $(DEV_READY) ## who may import what
 test: $(DEV_READY) ## the tests, without the heavy ones
 	$(BIN)/python -m pytest -m 'not full'
 
-test-full: $(DEV_READY) ## the heavy tests: every model at full size
+test-full: $(FULL_READY) ## the heavy tests: every model at full size, and what needs torch
 	$(BIN)/python -m pytest -m full
 
 golden: $(DEV_READY) ## write the golden files and docs/operators.md anew; read the diff before committing
