@@ -10,7 +10,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -177,14 +177,11 @@ class Archive:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.path = path
-        with _telling(path):
-            self._file: BinaryIO = path.open("rb")
-            try:
-                self._zip = self._open()
-                self._sizes = self._checked(max_bytes)
-            except BaseException:
-                self._file.close()
-                raise
+        with _telling(path), ExitStack() as opened:
+            self._file: BinaryIO = opened.enter_context(path.open("rb"))
+            self._zip = self._open()
+            self._sizes = self._checked(max_bytes)
+            opened.pop_all()  # it stays open from here on
         self.names = list(self._sizes)
 
     def _open(self) -> zipfile.ZipFile:
