@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ipuc.codelets.amp import as_cycles
-from ipuc.codelets.conv_vertex import ConvVertex, vectors
+from ipuc.codelets.conv_itemised import ItemisedConvVertex
+from ipuc.codelets.conv_vertex import vectors
 from ipuc.codelets.cycles import mac
 from ipuc.codelets.cycles.amp import Terms
 from ipuc.codelets.define import Example, Number, ceil_div
@@ -16,7 +16,7 @@ from ipuc.types import Shape
 
 
 @dataclass(frozen=True)
-class ConvPartialHorizontalMac(ConvVertex):
+class ConvPartialHorizontalMac(ItemisedConvVertex):
     """Dot products with the vector unit; see `ConvVertex` for fields and other parameters.
 
     Attributes:
@@ -30,28 +30,21 @@ class ConvPartialHorizontalMac(ConvVertex):
     single: bool = False
 
     name: ClassVar[str] = "ConvPartialHorizontalMac"
+    words: ClassVar[str] = (
+        "the innermost is a pair of channel groups: a dot product for each output"
+    )
 
     def together(self, ins: int, dims: int) -> tuple[int, tuple[int, ...]]:
         """One dot product: its own accumulators are floats."""
         return self.in_group or ins, (1,) * dims
 
-    def cycles(
-        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
-    ) -> Number:
-        """Cycles of one vertex."""
-        return as_cycles(self._terms(target, windows, itemsize).total)
-
-    def _terms(
+    def terms(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> Terms:
+        """Terms of the cycle formula."""
         in_group = self.in_group or windows["weights"][2]
         block = self.block(windows, in_group, self._out_group)
         return mac.horizontal(target, block, itemsize, self.partial_bytes, single=self.single)
-
-    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
-        """The formula of `cycles` with its numbers."""
-        words = "the innermost is a pair of channel groups: a dot product for each output"
-        return f"{self._terms(target, windows, itemsize).text()}; {words}"
 
     def worklists(self, kernel: tuple[int, ...], ins: int, itemsize: int) -> int:
         """One for each kernel element; they are all alike where the field is one row."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ipuc.codelets.amp import as_cycles
-from ipuc.codelets.conv_vertex import ConvVertex, vectors
+from ipuc.codelets.conv_itemised import ItemisedConvVertex
+from ipuc.codelets.conv_vertex import vectors
 from ipuc.codelets.cycles import amp
 from ipuc.codelets.define import Example, Number, ceil_div
 from ipuc.target import Target
@@ -15,7 +15,7 @@ from ipuc.types import Shape
 
 
 @dataclass(frozen=True)
-class ConvPartial1x1Out(ConvVertex):
+class ConvPartial1x1Out(ItemisedConvVertex):
     """A matrix product on the matrix unit; see `ConvVertex` for fields and parameters.
 
     The field is one row, the kernel one element, and a group has all the channels the unit takes.
@@ -24,31 +24,22 @@ class ConvPartial1x1Out(ConvVertex):
     """
 
     name: ClassVar[str] = "ConvPartial1x1Out"
+    words: ClassVar[str] = "pairs of channel groups that add to sums, then those that set them"
 
     def together(self, ins: int, dims: int) -> tuple[int, tuple[int, ...]]:
         """A group of channels fills the unit."""
         del ins
         return self.in_group or amp.weights_per_unit(2), (1,) * dims
 
-    def cycles(
-        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
-    ) -> Number:
-        """Cycles of one vertex."""
-        return as_cycles(self._terms(target, windows, itemsize).total)
-
-    def _terms(
+    def terms(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> amp.Terms:
+        """Terms of the cycle formula."""
         partial = self.partial_bytes
         in_group = self.in_group or amp.weights_per_unit(itemsize)
         out_group = self.out_group or amp.conv_units(target, itemsize, partial)
         block = self.block(windows, in_group, out_group)
         return amp.one_by_one(target, block, itemsize, partial)
-
-    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
-        """The formula of `cycles` with its numbers."""
-        words = "pairs of channel groups that add to sums, then those that set them"
-        return f"{self._terms(target, windows, itemsize).text()}; {words}"
 
     @property
     def on_matrix_unit(self) -> bool:

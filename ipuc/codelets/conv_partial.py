@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import as_cycles
-from ipuc.codelets.conv_vertex import ConvVertex, vectors
+from ipuc.codelets.conv_itemised import ItemisedConvVertex
+from ipuc.codelets.conv_vertex import vectors
 from ipuc.codelets.cycles import amp
 from ipuc.codelets.define import Example, Number, ceil_div
 from ipuc.target import Target
@@ -18,7 +18,7 @@ from ipuc.types import Shape
 
 
 @dataclass(frozen=True)
-class ConvPartial(ConvVertex):
+class ConvPartial(ItemisedConvVertex):
     """A convolution with any kernel on the matrix unit; see `ConvVertex` for fields and parameters.
 
     The unit multiplies 16 halves or 8 floats with each of its weight sets at once. A group of a
@@ -28,6 +28,9 @@ class ConvPartial(ConvVertex):
     """
 
     name: ClassVar[str] = "ConvPartialnx1"
+    words: ClassVar[str] = (
+        "the innermost is a pair of channel groups: every kernel position loads weights"
+    )
 
     def together(self, ins: int, dims: int) -> tuple[int, tuple[int, ...]]:
         """One chain: a group of channels, and the kernel rows that fill the unit."""
@@ -36,25 +39,15 @@ class ConvPartial(ConvVertex):
         # The outermost of two dimensions or more; a single one is a row.
         return in_group, tuple(fused if d == 0 and dims > 1 else 1 for d in range(dims))
 
-    def cycles(
-        self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
-    ) -> Number:
-        """Cycles of one vertex."""
-        return as_cycles(self._terms(target, windows, itemsize).total)
-
-    def _terms(
+    def terms(
         self, target: Target, windows: Mapping[str, tuple[Number, ...]], itemsize: int
     ) -> amp.Terms:
+        """Terms of the cycle formula."""
         partial = self.partial_bytes
         in_group = self.in_group or fitting_group(windows["weights"][2], itemsize)
         out_group = self.out_group or amp.conv_units(target, itemsize, partial)
         block = self.block(windows, in_group, out_group)
         return amp.nx1(target, block, itemsize, partial)
-
-    def formula(self, target: Target, windows: Mapping[str, Shape], itemsize: int) -> str:
-        """The formula of `cycles` with its numbers."""
-        words = "the innermost is a pair of channel groups: every kernel position loads weights"
-        return f"{self._terms(target, windows, itemsize).text()}; {words}"
 
     @property
     def on_matrix_unit(self) -> bool:
