@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from ipuc.errors import OptionError, nearest
+from ipuc.planner.patterns import check_patterns, ruled
 from ipuc.planner.poplin.search import AVAILABLE_MEMORY
 
 #: A chosen plan, as a layer's plan record has it.
@@ -38,10 +38,7 @@ class Choices:
 
     def memory(self, layer: str) -> float:
         """The share of a tile's memory that a layer may use."""
-        for pattern, share in reversed(self.rules):
-            if fnmatchcase(layer, pattern):
-                return share
-        return self.default
+        return ruled(self.rules, layer, self.default)
 
     def pinned(self, layer: str) -> Record | None:
         """The plan that a layer must have; None if it is free."""
@@ -59,14 +56,7 @@ class Choices:
             OptionError: one fits none.
         """
         names = list(layers)
-        for pattern, _ in self.rules:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise OptionError(
-                    f'no layer fits "{pattern}"',
-                    where="--available-memory",
-                    fix=f"{nearest(pattern, names)} (* and ? stand for any letters; `ipuc info` "
-                    "lists the layers)",
-                )
+        check_patterns((pattern for pattern, _ in self.rules), names, "--available-memory")
         known = set(names)
         for name in self.pins:
             if name not in known:

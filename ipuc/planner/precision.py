@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
-from ipuc.errors import OptionError, nearest
+from ipuc.errors import OptionError
+from ipuc.planner.patterns import check_patterns, ruled
 from ipuc.types import device_dtype
 
 
@@ -57,10 +57,7 @@ class Precision:
 
     def of(self, layer: str) -> Format:
         """The format of a layer."""
-        for pattern, chosen in reversed(self.rules):
-            if fnmatchcase(layer, pattern):
-                return chosen
-        return self.default
+        return ruled(self.rules, layer, self.default)
 
     def __str__(self) -> str:
         rules = (f"{pattern}={chosen.name}" for pattern, chosen in self.rules)
@@ -72,15 +69,7 @@ class Precision:
         Raises:
             OptionError: one fits none.
         """
-        names = list(layers)
-        for pattern, _ in self.rules:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise OptionError(
-                    f'no layer fits "{pattern}"',
-                    where="--precision",
-                    fix=f"{nearest(pattern, names)} (* and ? stand for any letters; `ipuc info` "
-                    "lists the layers)",
-                )
+        check_patterns((pattern for pattern, _ in self.rules), layers, "--precision")
 
 
 def parse_precision(text: str) -> Precision:
