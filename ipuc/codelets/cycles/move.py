@@ -48,12 +48,6 @@ def dynamic_slice(target: Target, elements: Number, parts: Number, itemsize: int
     return 25 + workers * (39 + 24 + 2 * (each // vector))
 
 
-def add_in_place(target: Target, elements: Number, itemsize: int) -> Number:
-    """BinaryOp1DInPlace, addition; source: popopsCycleEstimators.cpp."""
-    workers, vector = target.worker_contexts, target.vector_width(itemsize)
-    return workers * (58 + ceil_div(ceil_div(elements, workers), vector) * 3) + 11
-
-
 def scaled_add(target: Target, elements: Number, itemsize: int) -> Number:
     """A += scale * B, one type; source: popopsCycleEstimators.cpp."""
     workers, vector = target.worker_contexts, target.vector_width(itemsize)

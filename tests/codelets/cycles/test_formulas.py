@@ -98,7 +98,6 @@ def test_what_surrounds_a_vertex() -> None:
     assert move.cast(GC2, 100, 4, 2) == 6 * (9 + 26)
     assert move.scaled_add(GC2, 1000, 2) == 57 + 6 * (25 + 3 * 42)
     assert move.dynamic_slice(GC2, 1200, 4, 2) == 25 + 6 * (63 + 2 * 12)
-    assert move.add_in_place(GC2, 120, 4) == 6 * (58 + 10 * 3) + 11
 
 
 def test_pooling() -> None:
