@@ -77,13 +77,13 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     options.intra_op_num_threads = 2
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     reference = ReferenceEvaluator(str(model))
-    # Both are made once and run often. The emulator's first run also works out what lies together.
+    # One that is made before has worked out what lies together; the goals are for a new one.
     emulator = Emulator(program, keep=False)
     (found,), (wanted,) = emulator.run(inputs).values(), session.run(None, inputs)
     difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
     engines: dict[str, tuple[Callable[[], Any], int]] = {
-        "emulator_seconds": (lambda: emulator.run(inputs), 5),
-        "first_run_seconds": (lambda: run(program, inputs), 3),
+        "emulator_seconds": (lambda: run(program, inputs), 5),
+        "again_seconds": (lambda: emulator.run(inputs), 5),
         "onnxruntime_seconds": (lambda: session.run(None, inputs), 10),
         "onnx_reference_seconds": (lambda: reference.run(None, inputs), 2),
     }
@@ -110,7 +110,7 @@ def report(name: str, found: dict[str, Any]) -> None:
     print(f"{name}, batch 1, {found['weights_bytes'] / 1e6:.1f} MB of weights")
     for title, key in (
         ("emulator", "emulator_seconds"),
-        ("emulator, first run", "first_run_seconds"),
+        ("emulator, made before", "again_seconds"),
         ("onnxruntime, 2 threads", "onnxruntime_seconds"),
         ("onnx.reference", "onnx_reference_seconds"),
     ):
