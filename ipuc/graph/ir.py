@@ -32,6 +32,9 @@ class Node:
         domain: "" for standard ONNX.
         opset: operator set version of that domain which gives the node its meaning.
         origins: the ONNX nodes that this one stands for (itself, and what was folded in).
+        layer: the forward node that it belongs to, for what training adds; "" is itself.
+        layer_pass: what it does in training: "forward", "backward" (gradients of activations),
+            "weight update" (gradients of weights, and the optimizer) or "loss".
     """
 
     name: str
@@ -42,10 +45,30 @@ class Node:
     domain: str = ""
     opset: int = 0
     origins: tuple[str, ...] = ()
+    layer: str = ""
+    layer_pass: str = "forward"
+
+    @property
+    def layer_name(self) -> str:
+        """The forward node that it belongs to."""
+        return self.layer or self.name
 
     def where(self) -> str:
         """Say which node this is, for the `where` of an error."""
         return f'{self.op} node "{self.name}"'
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A value that stays on the chip from run to run, and that every run changes.
+
+    Attributes:
+        output: the graph value that takes its place at the end of a run.
+        initial: what it is before the first run, in ONNX's own element type.
+    """
+
+    output: str
+    initial: NDArray[Any]
 
 
 @dataclass(slots=True)
@@ -61,6 +84,8 @@ class Graph:
         nodes: in topological order.
         opset: version of the standard operator set.
         metadata: the model's metadata_props.
+        state: values that no node makes and that are updated in place (weights in training,
+            state of the optimizer, running statistics), in order.
     """
 
     name: str
@@ -71,6 +96,11 @@ class Graph:
     nodes: list[Node]
     opset: int
     metadata: dict[str, str] = field(default_factory=dict)
+    state: dict[str, State] = field(default_factory=dict)
+
+    def roots(self) -> list[str]:
+        """Values that must be computed: the outputs, and what state becomes."""
+        return [*self.outputs, *(state.output for state in self.state.values())]
 
     def producer(self, value: str) -> Node | None:
         """Find the node that makes a value; None for an input or a constant."""
@@ -99,7 +129,7 @@ class Graph:
         Raises:
             InternalError: a value used before it is made, made twice, or without a type.
         """
-        known = {*self.inputs, *self.constants}
+        known = {*self.inputs, *self.constants, *self.state}
         names: set[str] = set()
         for node in self.nodes:
             if node.name in names:
@@ -114,9 +144,17 @@ class Graph:
                 if name and name in known:
                     raise InternalError(f'value "{name}" is made twice', where=node.where())
                 known.add(name)
-        for name in (*known, *self.outputs):
+        for name in (*known, *self.roots()):
             if name and name not in self.types:
                 raise InternalError(f'value "{name}" has no type')
+        self._check_kept(known)
+
+    def _check_kept(self, known: set[str]) -> None:
+        for name, state in self.state.items():
+            if not self.types[name] == self.types[state.output] == constant_type(state.initial):
+                raise InternalError(f'state "{name}" changes its type')
+            if state.output not in known:
+                raise InternalError(f'nothing makes what state "{name}" becomes')
         for name, array in self.constants.items():
             if self.types[name] != TensorType(array.dtype.name, array.shape):
                 raise InternalError(f'constant "{name}" does not have its declared type')
@@ -124,9 +162,9 @@ class Graph:
 
 def drop_unused(graph: Graph) -> None:
     """Let go of constants that nothing reads and of types of values that are gone, in place."""
-    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    read = {name for node in graph.nodes for name in node.inputs} | set(graph.roots())
     graph.constants = {name: a for name, a in graph.constants.items() if name in read}
-    alive = {*graph.inputs, *graph.constants, *graph.values()}
+    alive = {*graph.inputs, *graph.constants, *graph.state, *graph.values()}
     graph.types = {name: kind for name, kind in graph.types.items() if name in alive}
 
 

@@ -20,9 +20,10 @@ def to_json(graph: Graph) -> str:
 
     Returns:
         An object with `name`, `opset`, `inputs`, `outputs`, `values` (name to [dtype, shape],
-        constants included), `constants` (names) and `nodes`, each with `name`, `op`, `domain`,
-        `opset`, `inputs`, `outputs`, `attributes` and `origins`. Contents of constants are left
-        out: the program has them.
+        constants included), `constants` (names), `state` (name to the value it becomes) and
+        `nodes`, each with `name`, `op`, `domain`, `opset`, `inputs`, `outputs`, `attributes`,
+        `origins`, `layer` and `layer_pass`. Contents of constants and state are left out: the
+        program has them.
     """
     return json.dumps(
         {
@@ -32,6 +33,7 @@ def to_json(graph: Graph) -> str:
             "outputs": graph.outputs,
             "values": {name: [kind.dtype, list(kind.shape)] for name, kind in graph.types.items()},
             "constants": list(graph.constants),
+            "state": {name: state.output for name, state in graph.state.items()},
             "nodes": [_node(node) for node in graph.nodes],
         },
         separators=(",", ":"),
@@ -48,6 +50,8 @@ def _node(node: Node) -> dict[str, Any]:
         "outputs": list(node.outputs),
         "attributes": {name: _plain(value) for name, value in node.attributes.items()},
         "origins": list(node.origins),
+        "layer": node.layer,
+        "layer_pass": node.layer_pass,
     }
 
 
@@ -96,6 +100,8 @@ def from_json(text: str) -> Graph:
                     domain=str(node["domain"]),
                     opset=int(node["opset"]),
                     origins=tuple(map(str, node["origins"])),
+                    layer=str(node.get("layer", "")),
+                    layer_pass=str(node.get("layer_pass", "forward")),
                 )
                 for node in record["nodes"]
             ],

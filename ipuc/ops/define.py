@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
+from ipuc.errors import InternalError
+from ipuc.graph.bodies import DOMAIN
 from ipuc.graph.ir import Graph, Node
 from ipuc.planner.context import Context
 from ipuc.types import TensorType
+
+if TYPE_CHECKING:
+    from ipuc.ops.writer import GraphWriter
 
 _REGISTRY: dict[tuple[str, str], Op] = {}
 
@@ -40,11 +45,14 @@ class Op(ABC):
         domain: ONNX domain, "" for the standard one.
         shape_inputs: positions of inputs that decide a shape or an axis; their values must be
             known when the model is compiled.
+        flat: the result does not change with small changes of the inputs (rounding, signs,
+            comparisons), so that no gradient flows through; such an op needs no `gradient`.
     """
 
     name: ClassVar[str]
     domain: ClassVar[str] = ""
     shape_inputs: ClassVar[tuple[int, ...]] = ()
+    flat: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register the operator."""
@@ -57,6 +65,39 @@ class Op(ABC):
         del node, graph
         return None
 
+    def refuse_gradient(self, node: Node, graph: Graph) -> str | None:
+        """Why this form of the operator has no gradient; None if it has one."""
+        del node, graph
+        return None if self.differentiable() != "no" else "its gradient is not known"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Write the nodes that turn gradients of the outputs into gradients of the inputs.
+
+        Args:
+            write: takes the nodes.
+            node: of the forward graph; its inputs and outputs may be read.
+            upstream: gradient of each output, of its type; "" where none arrives.
+            wanted: for each input, whether its gradient is needed.
+
+        Returns:
+            For each input its gradient, of the input's type; "" where it is not wanted or 0.
+        """
+        del write, upstream
+        return [""] * len(node.inputs) if self.flat else self._unknown(node, wanted)
+
+    @staticmethod
+    def _unknown(node: Node, wanted: Sequence[bool]) -> Sequence[str]:
+        raise InternalError(f"no gradient is known for inputs {wanted}", where=node.where())
+
+    @classmethod
+    def differentiable(cls) -> Literal["yes", "flat", "no"]:
+        """Whether gradients pass: they do, they are 0 everywhere, or nobody has written them."""
+        if cls.gradient is not Op.gradient:
+            return "yes"
+        return "flat" if cls.flat else "no"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Uses to be tested besides ONNX's own node tests; needed where ONNX has none."""
@@ -65,6 +106,25 @@ class Op(ABC):
     @abstractmethod
     def lower(self, ctx: Context, node: Node) -> None:
         """Add the node's vertices, copies or views, and define its outputs."""
+
+
+class Function(Op):
+    """An operator of ours: it means what its body, an ONNX function, says.
+
+    Class attributes:
+        body: the function in ONNX's text syntax; attributes are named in its signature.
+    """
+
+    domain: ClassVar[str] = DOMAIN
+    body: ClassVar[str]
+
+    @abstractmethod
+    def infer(self, node: Node, types: Sequence[TensorType | None]) -> list[TensorType]:
+        """Types of the outputs, from those of the inputs (None where one is left out).
+
+        Raises:
+            ShapeError: the inputs do not fit.
+        """
 
 
 def operators() -> dict[tuple[str, str], Op]:

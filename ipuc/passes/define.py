@@ -53,6 +53,7 @@ def copy_graph(graph: Graph, nodes: list[Node] | None = None) -> Graph:
         constants=dict(graph.constants),
         nodes=list(graph.nodes if nodes is None else nodes),
         metadata=dict(graph.metadata),
+        state=dict(graph.state),
     )
 
 

@@ -96,8 +96,8 @@ class DropIdentity(GraphPass):
         """Apply the pass."""
         names: dict[str, str] = {}  # old name -> new name
         result = copy_graph(graph, [])
-        fixed = {*graph.inputs, *graph.constants}
-        outputs = set(graph.outputs)
+        fixed = {*graph.inputs, *graph.constants, *graph.state}
+        outputs = set(graph.roots())
         modified = False
         for old in graph.nodes:
             node = rename_values(old, names)

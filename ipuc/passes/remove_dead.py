@@ -20,7 +20,7 @@ class RemoveDead(GraphPass):
 
     def run(self, graph: Graph) -> PassResult:
         """Apply the pass."""
-        needed = set(graph.outputs)
+        needed = set(graph.roots())
         kept: list[Node] = []
         for node in reversed(graph.nodes):
             if needed.isdisjoint(name for name in node.outputs if name):

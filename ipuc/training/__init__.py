@@ -1,0 +1,1 @@
+"""From a model to the graph that trains it: loss, gradients, optimizer."""
