@@ -48,9 +48,9 @@ def locate(program: Program, tensor: Tensor, element: int, layer: str | None = N
     variable, at = home
     names = [one.name for one in program.layers]
     later = set(names[names.index(layer) + 1 :]) if layer in names else set()
-    for step in reversed(list(program.bodies())):
+    for step, call in reversed(list(program.executed())):
         if isinstance(step, Execute | Sweep):
-            if step.compute_set.families[0].layer in later:
+            if (call.layer if call else step.compute_set.families[0].layer) in later:
                 continue
             place = _writer(step.compute_set, variable, at)
             if place is not None:

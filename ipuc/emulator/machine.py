@@ -125,7 +125,8 @@ class Machine(ABC):
                 taken = bool(self.read(step.condition)[0])
                 self.step(step.then if taken else step.otherwise)
             case Call():
-                self.step(self.program.functions[step.function])
+                with self.stores.called(step):
+                    self.step(self.program.functions[step.function])
 
     def done(self, number: int) -> None:
         """Note that a top-level step, counted from 0, has run."""

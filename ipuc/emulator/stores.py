@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ipuc.errors import ValueRangeError
 from ipuc.program.family import Access, VertexFamily
 from ipuc.program.operand import gather_grid
 from ipuc.program.program import Program
+from ipuc.program.steps import Call, belongs
 from ipuc.program.variables import Variable
 from ipuc.types import Ints
 
@@ -31,14 +33,23 @@ class Stores:
         overflows: finite values that were too large for a half, by the layer that made them (an
             input counts by its name).
         step: name of the compute set that is running, which is that of the value it makes.
+        call: the call of a function that says for which layer it runs, if one does.
     """
 
     def __init__(self, program: Program, arithmetic: Arithmetic | None = None) -> None:
         self.arithmetic = arithmetic or Arithmetic.of(program.metadata)
         self.overflows: dict[str, int] = {}
         self.step = ""
+        self.call: Call | None = None
         self._variables = program.variables
         self._numbers: dict[int, Ints] = {}
+
+    @contextmanager
+    def called(self, call: Call) -> Iterator[None]:
+        """What is stored in the `with` block belongs to the layer that calls."""
+        outer, self.call = self.call, belongs(call, self.call)
+        yield
+        self.call = outer
 
     def narrowed(self, access: Access) -> bool:
         """Whether a field lies in a variable that carries long integers."""
@@ -91,12 +102,19 @@ class Stores:
         if self.arithmetic.seed is not None:
             places = elements()
             values = np.broadcast_to(values, places.shape)
-            bits = random_bits(self.arithmetic, name or into.name, places, number)
+            bits = random_bits(self.arithmetic, self._called(name or into.name), places, number)
         made, lost = to_half(values, saturate=self.arithmetic.saturate, bits=bits)
         if lost:
-            layer = layer or into.origin or into.name
+            layer = (self.call.layer if self.call else layer) or into.origin or into.name
             self.overflows[layer] = self.overflows.get(layer, 0) + lost
         return made
+
+    def _called(self, name: str) -> str:
+        """What a value of a function is called where it is called: layers share no random bits."""
+        for inside, outside in self.call.names if self.call else ():
+            if name == inside or name.startswith(f"{inside} "):
+                return outside + name[len(inside) :]
+        return name
 
     def _elements(self, access: Access) -> Ints:
         """Position in its variable of every element of a field: [*grid, *window]."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from ipuc.target import Target
 from ipuc.types import Shape, TensorType
 
 Granularity = Literal["tile", "worker", "fine"]
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Context:
         plans: plans by the key of their problem, so that equal layers are planned once.
         plan: the plan record of the layer being lowered, if it made a choice.
         choices: what the user decided: memory that each layer may use, and pinned plans.
+        node: what is being lowered.
+        arguments: where the arguments of program functions lie, by the variable that holds one.
     """
 
     builder: Builder
@@ -47,10 +51,17 @@ class Context:
     plans: dict[Any, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     choices: Choices = field(default_factory=Choices)
+    arguments: dict[int, Tensor] = field(default_factory=dict)
+    node: Node | None = None
     _scalars: dict[tuple[float, str, int], Tensor] = field(default_factory=dict)
     _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     #: The IPU of every value: that of its layer, or of the first layer that reads it.
     _homes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def layer(self) -> str:
+        """The forward layer to which what is being lowered belongs: rules go by its name."""
+        return self.node.layer_name if self.node is not None else self.builder.layer
 
     @property
     def target(self) -> Target:
@@ -60,7 +71,7 @@ class Context:
     @property
     def format(self) -> Format:
         """Number format of the layer being lowered."""
-        return self.precision.of(self.builder.layer)
+        return self.precision.of(self.layer)
 
     def dtype(self, value: str, where: str = "") -> str:
         """The type in which the layer being lowered holds a graph value.
@@ -103,8 +114,9 @@ class Context:
     def relaid(self, tensor: Tensor, order: Sequence[int]) -> Tensor:
         """Lay a constant out with its axes in another order, the outermost first.
 
-        It costs nothing: constants are loaded as the program wants them. What is no whole constant,
-        or is used by then, stays as it lies.
+        It costs nothing: constants are loaded as the program wants them. So is the argument of a
+        function, into which all its callers copy. What is no whole constant or argument, or is used
+        by then, stays as it lies.
 
         Args:
             tensor: one strided view.
@@ -114,8 +126,8 @@ class Context:
             The same elements under the same shape.
         """
         builder, view = self.builder, tensor.view()
-        known: list[dict[Any, Tensor]] = [builder.values, self._converted]
-        if view is None or not builder.is_fresh_constant(view.variable):
+        known: list[dict[Any, Tensor]] = [builder.values, self._converted, self.arguments]
+        if view is None or not self.lies_where_used(tensor) or not builder.is_fresh(view.variable):
             return tensor
         places = [
             (table, key, made)
@@ -131,6 +143,36 @@ class Context:
             assert again is not None  # merging and splitting the axes of a whole is a view
             table[key] = again
         return laid
+
+    def lies_where_used(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a constant or the argument of a function: those lie where it suits.
+
+        What vertices make lies with them, whatever reads it.
+        """
+        view = tensor.view()
+        if view is None:
+            return False
+        return view.variable in self.builder.constants or view.variable in self.arguments
+
+    @contextmanager
+    def standing_in(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Let graph values be other tensors while the `with` block is lowered.
+
+        Args:
+            tensors: by value; in the format of the layer, on its IPU.
+        """
+        values, homes, converted = self.builder.values, self._homes, self._converted
+        kept = {name: (values.get(name), homes.get(name)) for name in tensors}
+        aside = {key: converted.pop(key) for key in [*converted] if key[0] in tensors}
+        for name, tensor in tensors.items():
+            values[name], homes[name] = tensor, self.builder.ipu
+        yield
+        for key in [key for key in converted if key[0] in tensors]:
+            del converted[key]
+        converted.update(aside)
+        for name, (value, home) in kept.items():
+            _put_back(values, name, value)
+            _put_back(homes, name, home)
 
     def _constant(self, name: str, array: NDArray[Any], dtype: str) -> Tensor:
         if dtype == "float16":
@@ -152,6 +194,9 @@ class Context:
             InternalError: its layer has not been lowered yet.
         """
         known = self.builder.values
+        if value not in known and value in self.graph.state:
+            array = self.graph.state[value].initial
+            known[value] = self._constant(value, array, self.dtype(value))
         if value not in known and value in self.graph.constants:
             array = self.graph.constants[value]
             known[value] = self._constant(value, array, self.dtype(value))
@@ -171,14 +216,20 @@ class Context:
         """Contents of a value that is known at compile time."""
         return self.graph.constants.get(value)
 
-    def define(self, value: str, tensor: Tensor) -> None:
+    def define(self, value: str, tensor: Tensor, *, wide: bool = False) -> None:
         """Record where a value lies.
+
+        Args:
+            value: its name.
+            tensor: where it lies.
+            wide: it may be float32 where the layer's format has halves, such as a loss.
 
         Raises:
             InternalError: the tensor does not have the value's shape or type.
         """
         wanted = self.graph.types[value]
-        if tensor.shape != wanted.shape or tensor.dtype != self.dtype(value):
+        kinds = {self.dtype(value), *(["float32"] if wide and wanted.is_float else [])}
+        if tensor.shape != wanted.shape or tensor.dtype not in kinds:
             raise InternalError(
                 f'"{value}" is lowered to {tensor.dtype}{tensor.shape}, its type is {wanted}, '
                 f"its layer's format {self.format.name}"
@@ -193,6 +244,13 @@ class Context:
             array = fitted(np.full((1,), value), dtype, saturate=self.saturate)
             self._scalars[key] = self.builder.constant(f"constant {value:g}", array)
         return self._scalars[key].expand(shape or (1,)) if shape else _rank0(self._scalars[key])
+
+
+def _put_back(table: dict[str, Item], name: str, value: Item | None) -> None:
+    if value is None:
+        del table[name]
+    else:
+        table[name] = value
 
 
 def _reads(source: View | Fill, variable: int) -> bool:

@@ -54,7 +54,7 @@ def convolve(
         builder.copy_into(out, ctx.scalar(0.0, x.dtype, out.shape), name)
         return out
     if plan is None:
-        placed = Placed(_constant(ctx, x), _constant(ctx, weights))
+        placed = Placed(ctx.lies_where_used(x), ctx.lies_where_used(weights))
         plan, record = plan_conv(ctx, conv, x.itemsize, purpose, placed)
         ctx.plan.update(record)
     operands = _operands(conv, x, weights)
@@ -117,12 +117,6 @@ def convolve_weight_gradient(
         Pass.WEIGHTS,
     )
     return made.transpose((1, 2, 0, *rest))
-
-
-def _constant(ctx: Context, tensor: Tensor) -> bool:
-    """Whether an operand is a constant, which lies where it is used."""
-    view = tensor.view()
-    return view is not None and view.variable in ctx.builder.constants
 
 
 def _operands(conv: Conv, x: Tensor, weights: Tensor) -> Operands:

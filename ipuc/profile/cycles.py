@@ -22,7 +22,18 @@ from ipuc.profile.exchange import Traffic, reads, writes
 from ipuc.profile.links import link_cycles
 from ipuc.program.family import VertexFamily
 from ipuc.program.program import Program
-from ipuc.program.steps import Call, ComputeSet, Copy, Execute, If, Repeat, Sequence, Step, Sweep
+from ipuc.program.steps import (
+    Call,
+    ComputeSet,
+    Copy,
+    Execute,
+    If,
+    Repeat,
+    Sequence,
+    Step,
+    Sweep,
+    belongs,
+)
 from ipuc.target import Target
 from ipuc.types import Ints
 
@@ -48,6 +59,8 @@ class Superstep:
         flops: floating point operations.
         ipu: the IPU that computes; of several, the one with the slowest tile.
         global_exchange: of `exchange`, cycles in which bytes cross to another IPU.
+        again: the program has run the same step before, for another layer that calls the same
+            function: its code and its vertices exist already.
     """
 
     name: str
@@ -65,6 +78,7 @@ class Superstep:
     flops: int
     ipu: int = 0
     global_exchange: int = 0
+    again: bool = False
 
     @property
     def links(self) -> Ints:
@@ -107,26 +121,35 @@ def supersteps(
     """
     known = step_costs(program) if costs is None else costs
     found: list[Superstep] = []
-    for step, times in _flat(program, program.main, 1):
-        found += [dataclasses.replace(made, times=times) for made in known[id(step)]]
+    seen: set[int] = set()
+    for step, times, call in _flat(program, program.main, 1, None):
+        for made in known[id(step)]:
+            again = dataclasses.replace(made, times=times, again=id(step) in seen)
+            if call is not None:
+                again.layer, again.layer_pass = call.layer, call.layer_pass
+            found.append(again)
+        seen.add(id(step))
     return found
 
 
-def _flat(program: Program, step: Step, times: int) -> Iterator[tuple[Execute | Sweep | Copy, int]]:
-    """The steps that cost cycles, with how often each runs."""
+def _flat(
+    program: Program, step: Step, times: int, call: Call | None
+) -> Iterator[tuple[Execute | Sweep | Copy, int, Call | None]]:
+    """The steps that cost cycles, with how often each runs, and the call it belongs to."""
     match step:
         case Execute() | Sweep() | Copy():
-            yield step, times
+            yield step, times, call
         case Sequence():
             for child in step.steps:
-                yield from _flat(program, child, times)
+                yield from _flat(program, child, times, call)
         case Repeat():
-            yield from _flat(program, step.body, times * step.count)
+            yield from _flat(program, step.body, times * step.count, call)
         case If():
-            yield from _flat(program, step.then, times)
-            yield from _flat(program, step.otherwise, times)
+            yield from _flat(program, step.then, times, call)
+            yield from _flat(program, step.otherwise, times, call)
         case Call():
-            yield from _flat(program, program.functions[step.function], times)
+            body = program.functions[step.function]
+            yield from _flat(program, body, times, belongs(step, call))
 
 
 def _cost(program: Program, step: Execute | Sweep | Copy) -> list[Superstep]:

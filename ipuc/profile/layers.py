@@ -19,7 +19,8 @@ class LayerMemory:
         peak_tile: of the fullest tile of the layer's IPU, whatever lies there, at the worst of the
             layer's steps; None for a layer without steps.
         always: of all tiles: variables that are always live and that the layer brought, the state
-            of its vertices and its exchange code. Stacks, and code that layers share, are nobody's.
+            of its vertices and its exchange code. Stacks, and code that layers share, are nobody's;
+            vertices that layers share count for the first of them.
         changing: of all tiles: what is alive, but not always, at the fullest of the layer's steps;
             None for a layer without steps.
     """
@@ -44,7 +45,7 @@ def memory_by_layer(
     for step in steps:
         ipu[step.layer] = step.ipu
         mine = found.setdefault(step.layer, LayerMemory())
-        mine.always += int(exchange_code_bytes(step).sum())
+        mine.always += 0 if step.again else int(exchange_code_bytes(step).sum())
     for variable in program.variables:
         if memory.lives.always[variable.id]:
             mine = found.setdefault(variable.origin, LayerMemory())

@@ -29,6 +29,7 @@ from ipuc.program.steps import (
     StreamIn,
     StreamOut,
     Sweep,
+    belongs,
 )
 from ipuc.program.tensor import View
 
@@ -77,7 +78,7 @@ class Liveness:
 def liveness(program: Program) -> Liveness:
     """Find the lives of all variables."""
     steps: list[ProgramStep] = []
-    _lay_out(program, program.main, {-1}, steps)
+    _lay_out(program, program.main, {-1}, steps, None)
     shape = (len(steps), len(program.variables))
     reads, writes, fills = (np.zeros(shape, bool) for _ in range(3))
     for row, step in enumerate(steps):
@@ -127,25 +128,28 @@ def _known(steps: list[ProgramStep], writes: Flags, initial: Flags) -> Flags:
     return before
 
 
-def _lay_out(program: Program, step: Step, after: set[int], steps: list[ProgramStep]) -> set[int]:
+def _lay_out(
+    program: Program, step: Step, after: set[int], steps: list[ProgramStep], call: Call | None
+) -> set[int]:
     """Append the steps of a tree; gives the numbers of those that may run last."""
     match step:
         case Sequence():
             for child in step.steps:
-                after = _lay_out(program, child, after, steps)
+                after = _lay_out(program, child, after, steps, call)
             return after
         case Call():
-            return _lay_out(program, program.functions[step.function], after, steps)
+            body = program.functions[step.function]
+            return _lay_out(program, body, after, steps, belongs(step, call))
         case Repeat():
             first = len(steps)
-            last = _lay_out(program, step.body, after, steps)
+            last = _lay_out(program, step.body, after, steps, call)
             if len(steps) > first and step.count > 1:
                 steps[first].after |= last
             return last if step.count else after | last
         case If():
             row = _append(steps, ProgramStep(step, "if", "", {step.condition}, set(), set()), after)
-            then = _lay_out(program, step.then, row, steps)
-            return then | _lay_out(program, step.otherwise, row, steps)
+            then = _lay_out(program, step.then, row, steps, call)
+            return then | _lay_out(program, step.otherwise, row, steps, call)
         case Execute():
             made = _of_set(program, step, step.compute_set, sweep=False)
         case Sweep():
@@ -159,6 +163,8 @@ def _lay_out(program: Program, step: Step, after: set[int], steps: list[ProgramS
             sources = [piece.source for piece in step.tensor.pieces]
             reads = {source.variable for source in sources if isinstance(source, View)}
             made = ProgramStep(step, step.name, "", reads, set(), set())
+    if call is not None:
+        made.layer = call.layer
     return _append(steps, made, after)
 
 

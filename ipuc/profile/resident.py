@@ -64,7 +64,7 @@ def resident(program: Program, costs: Mapping[int, list[Superstep]]) -> dict[str
     for made in costs.values():
         for superstep in made:
             exchange += exchange_code_bytes(superstep)
-    steps = sum(len(made) for made in costs.values())
+    steps = sum(len(made) for made in costs.values()) + len(program.calls())
     each = np.ones(tiles, np.int64)
     return {
         "Stack": STACK_BYTES * each,

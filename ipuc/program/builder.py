@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Items
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.codelets.define import Codelet
 from ipuc.errors import ProgramError, ShapeError
+from ipuc.program.compute_set import ComputeSetBuilder, one_view
 from ipuc.program.factors import common_factors
-from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, Workers, separable
+from ipuc.program.family import Access, Origin, VertexFamily, Workers, separable
 from ipuc.program.mapping import map_by_use
-from ipuc.program.program import Layer, Program
+from ipuc.program.moves import copy_moves
+from ipuc.program.program import Held, Layer, Program
 from ipuc.program.steps import (
     Call,
     ComputeSet,
     Copy,
     Execute,
     If,
-    Move,
     Repeat,
     Sequence,
     Step,
@@ -31,58 +31,13 @@ from ipuc.program.steps import (
     StreamOut,
     Sweep,
 )
-from ipuc.program.tensor import Fill, Tensor, View, boxes, coalesce, of_variable
+from ipuc.program.tensor import Tensor, View, coalesce, of_variable
 from ipuc.program.variables import TileMapping, Variable, linear_mapping
 from ipuc.program.verify import verify
 from ipuc.target import Target
 from ipuc.types import Ints, Shape, TensorType, device_dtype, to_device
 
 __all__ = ["Builder", "ComputeSetBuilder", "common_factors"]
-
-
-@dataclass(slots=True)
-class ComputeSetBuilder:
-    """A compute set being filled.
-
-    Attributes:
-        name: for reports and errors.
-        workers: "all" or "one": which workers of a tile run a vertex that is added from now on.
-        first_tile: the machine's number of the tile that is called 0 here.
-        families: what has been added.
-    """
-
-    name: str
-    origins: tuple[Origin, ...]
-    workers: Workers = "all"
-    first_tile: int = 0
-    families: list[VertexFamily] = field(default_factory=list)
-
-    def add(
-        self, codelet: Codelet, tile: IndexMap | Items[int] | int, **fields: Access | Tensor
-    ) -> VertexFamily:
-        """Add vertices of one codelet.
-
-        Args:
-            codelet: the vertex type.
-            tile: tile of every vertex; a list is one grid axis, a number a single vertex.
-            **fields: an access for every field of the codelet, all on one grid; or a tensor,
-                the whole of which every vertex reaches.
-
-        Raises:
-            ProgramError: a field is missing or unknown, grids differ, or a tensor is no single
-                strided view.
-        """
-        if isinstance(tile, int):
-            tile = [tile]
-        where = tile if isinstance(tile, IndexMap) else separable(0, list(tile))
-        where = replace(where, base=where.base + self.first_tile)
-        reached = {
-            name: given if isinstance(given, Access) else _whole(given, where.grid)
-            for name, given in fields.items()
-        }
-        family = VertexFamily(codelet, where.grid, where, reached, self.origins, self.workers)
-        self.families.append(family)
-        return family
 
 
 class Builder:
@@ -103,6 +58,7 @@ class Builder:
         self.inputs: dict[str, TensorType] = {}
         self.outputs: dict[str, TensorType] = {}
         self.values: dict[str, Tensor] = {}
+        self.state: dict[str, Held] = {}
         self.layers: list[Layer] = []
         self.metadata: dict[str, Any] = {}
         self.layer = ""
@@ -116,6 +72,8 @@ class Builder:
         self._makers: dict[int, tuple[list[Step], int, tuple[VertexFamily, ...]]] = {}
         #: The IPU of every variable that no vertex touches: int by variable id.
         self._ipus: list[int] = []
+        #: For variables that no vertex touches, the variable that they lie like.
+        self.like: dict[int, int] = {}
 
     @property
     def first_tile(self) -> int:
@@ -147,13 +105,13 @@ class Builder:
         self.constants[len(self.variables) - 1] = np.ascontiguousarray(values).reshape(-1)
         return tensor
 
-    def is_fresh_constant(self, variable: int) -> bool:
-        """Whether a variable is a constant that nothing uses or maps yet."""
+    def is_fresh(self, variable: int) -> bool:
+        """Whether nothing uses or maps a variable yet."""
         mapped = self.variables[variable].mapping is not None
-        return variable in self.constants and not (mapped or self._program().touches(variable))
+        return not (mapped or self._program().touches(variable))
 
     def relay(self, variable: int, shape: Shape, order: Items[int]) -> Tensor:
-        """Lay a fresh constant out with the axes of a shape in another order.
+        """Lay a variable that nothing touches out with the axes of a shape in another order.
 
         Args:
             variable: its id.
@@ -163,9 +121,10 @@ class Builder:
         Returns:
             The same elements under the same shape.
         """
-        array = self.constants[variable].reshape(shape).transpose(order)
-        self.constants[variable] = np.ascontiguousarray(array).reshape(-1)
-        self.variables[variable].shape = array.shape
+        if variable in self.constants:
+            array = self.constants[variable].reshape(shape).transpose(order)
+            self.constants[variable] = np.ascontiguousarray(array).reshape(-1)
+        self.variables[variable].shape = tuple(shape[axis] for axis in order)
         return of_variable(self.variables[variable]).transpose([int(a) for a in np.argsort(order)])
 
     def input(self, name: str, dtype: str, shape: Shape, carried: str | None = None) -> Tensor:
@@ -219,7 +178,7 @@ class Builder:
 
         Returns:
             The mapping, in the machine's numbers of tiles; None if no vertex touches the variable
-            yet and nobody has mapped it.
+            yet, nobody has mapped it, and it lies like no other.
         """
         variable = self.variables[self.one_view(tensor).variable]
         if variable.mapping is not None:
@@ -233,7 +192,8 @@ class Builder:
             for compute_set in self._program().compute_sets()
         ]
         if not any(users):
-            return None
+            other = self.like.get(variable.id)
+            return None if other is None else self.placed(of_variable(self.variables[other]))
         found = replace(variable)
         map_by_use([found], users, self.target.tiles)
         return found.mapping
@@ -292,7 +252,7 @@ class Builder:
         Raises:
             ProgramError: the tensor joins several variables or holds a constant fill.
         """
-        return _one_view(tensor)
+        return one_view(tensor)
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -339,6 +299,18 @@ class Builder:
         body, ipu, families = self._makers.get(variable, (None, self.ipu, ()))
         return families if body is self._steps and ipu == self.ipu else ()
 
+    def follow(self, variable: int, other: int) -> None:
+        """Let a variable into which another was copied whole lie as that does.
+
+        Where it lies is still decided by the vertices that touch it, if any do; work in place may
+        stand where the other's makers stand.
+        """
+        self.like[variable] = other
+        if other in self._makers:
+            _, ipu, families = self._makers[other]
+            moved = tuple(family.moved({other: variable}) for family in families)
+            self._makers[variable] = (self._steps, ipu, moved)
+
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
         """Repeat the steps of the `with` block."""
@@ -354,11 +326,16 @@ class Builder:
             yield
         self.functions[name] = Sequence(tuple(steps))
 
-    def call(self, name: str) -> None:
-        """Run a function defined before."""
+    def call(self, name: str, names: Items[tuple[str, str]] = ()) -> None:
+        """Run a function defined before, for the layer that is built now.
+
+        Args:
+            name: of the function.
+            names: values by their name in the function, and what they are called here.
+        """
         if name not in self.functions:
             raise ProgramError(f'no function is called "{name}"', fix="define it first")
-        self._steps.append(Call(name))
+        self._steps.append(Call(name, self.layer, self.layer_pass, tuple(names)))
 
     def branch(self, condition: Tensor, then: str, otherwise: str) -> None:
         """Run one of two functions.
@@ -384,23 +361,16 @@ class Builder:
         view = condition.view()
         if view is None or self.variables[view.variable].size != 1:
             view = self.one_view(self.copy(condition, "condition"))
-        self._steps.append(If(view.variable, Call(then), Call(otherwise)))
+        both = (Call(name, self.layer, self.layer_pass) for name in (then, otherwise))
+        self._steps.append(If(view.variable, *both))
 
     def copy_into(self, destination: Tensor, source: Tensor, name: str = "copy") -> None:
         """Copy a tensor onto another of the same shape, piece by piece."""
-        if destination.shape != source.shape:
-            raise ShapeError(f"cannot copy {source.shape} onto {destination.shape}")
-        moves: list[Move] = []
-        for _, _, (into, out_of) in boxes([destination, source]):
-            if not isinstance(into, View):
-                raise ProgramError("a constant fill cannot be written")
-            factors = common_factors([into, out_of])
-            extents = tuple(n for n, _ in factors)
-            target = _point(into, extents, [s[0] for _, s in factors])
-            if isinstance(out_of, Fill):
-                moves.append(Move(target, None, out_of.value))
-            else:
-                moves.append(Move(target, _point(out_of, extents, [s[1] for _, s in factors])))
+        self.copy_together([(destination, source)], name)
+
+    def copy_together(self, pairs: Items[tuple[Tensor, Tensor]], name: str) -> None:
+        """Copy tensors, (destination, source) of one shape each, in one step."""
+        moves = [move for destination, source in pairs for move in copy_moves(destination, source)]
         if moves:
             self._steps.append(Copy(name, tuple(moves), self.layer))
 
@@ -435,7 +405,16 @@ class Builder:
         program = self._program()
         first = [ipu * self.target.tiles for ipu in self._ipus]
         families = [compute_set.families for compute_set in program.compute_sets()]
-        map_by_use(self.variables, families, self.target.tiles, first)
+        users = (family for mine in families for family in mine) if self.like else ()
+        used = {access.variable for family in users for access in family.fields.values()}
+        alike = self.like.keys() - used
+        decided = [variable for variable in self.variables if variable.id not in alike]
+        map_by_use(decided, families, self.target.tiles, first)
+        for id_ in alike:
+            variable, other = self.variables[id_], self.like[id_]
+            while other in alike:
+                other = self.like[other]
+            variable.mapping = variable.mapping or self.variables[other].mapping
 
     def _program(self) -> Program:
         return Program(
@@ -449,6 +428,7 @@ class Builder:
             dict(self.values),
             list(self.layers),
             dict(self.metadata),
+            state=dict(self.state),
         )
 
     def build(self) -> Program:
@@ -472,29 +452,3 @@ def _once(name: str, known: Collection[str], what: str) -> None:
         raise ProgramError(
             f'the program has the {what} "{name}" already', fix="choose another name"
         )
-
-
-def _one_view(tensor: Tensor) -> View:
-    view = tensor.view()
-    if view is None:
-        raise ProgramError(
-            f"a tensor of {len(tensor.pieces)} pieces cannot be one field",
-            fix="materialise it (Builder.copy), or add a family for each piece",
-        )
-    return view
-
-
-def _whole(tensor: Tensor, grid: Shape) -> Access:
-    """The whole of a tensor, for every vertex of a grid."""
-    view = _one_view(tensor)
-    axes = [coalesce(axis) or ((1, 0),) for axis in view.axes]
-    if any(len(axis) != 1 for axis in axes):
-        raise ProgramError(
-            "an axis of this tensor is not one run", fix="materialise it first (Builder.solid)"
-        )
-    offset = separable(view.offset, *(np.zeros(n, np.int64) for n in grid))
-    return Access(view.variable, offset, tensor.shape, tuple(axis[0][1] for axis in axes))
-
-
-def _point(view: View, shape: Shape, strides: Items[int]) -> Access:
-    return Access(view.variable, IndexMap(view.offset), tuple(shape), tuple(strides))

@@ -32,7 +32,7 @@ from ipuc.program.checked import (
 )
 from ipuc.program.encode import MAX_DEPTH
 from ipuc.program.family import Access, IndexMap, Origin, VertexFamily, Workers
-from ipuc.program.program import Layer, Program
+from ipuc.program.program import Held, Layer, Program
 from ipuc.program.steps import (
     Call,
     ComputeSet,
@@ -144,6 +144,7 @@ class Decoder:
             layers=[_layer(value) for value in self._list("layers")],
             metadata=table(unplain(self._get("metadata")), "the metadata"),
             graph_text=graph_text,
+            state=self._named("state", self._held),
         )
         program.main = self._body(self._get("main"))
         program.functions = self._named("functions", self._body)
@@ -287,6 +288,11 @@ class Decoder:
         need(covered == tensor.size, "the pieces of a tensor do not cover it")
         return tensor
 
+    def _held(self, value: Json) -> Held:
+        tensor, dtype = items(value, "a state", 2)
+        need(dtype in _HOST, f"a state has elements of type {dtype!r:.60}")
+        return Held(self._tensor(tensor), str(dtype))
+
     def _piece(self, value: Json) -> Piece:
         begin, kind, first, second, *rest = items(value, "a piece")
         at = extents(begin, "a piece's begin")
@@ -349,8 +355,13 @@ class Decoder:
             case "if", [condition, then, otherwise]:
                 branches = (self._step(then, depth + 1), self._step(otherwise, depth + 1))
                 step = If(self._variable_id(condition), *branches)
-            case "call", [function]:
-                step = Call(text(function, "a function's name"))
+            case "call", [function, layer, layer_pass, names]:
+                step = Call(
+                    text(function, "a function's name"),
+                    text(layer, "a call's layer"),
+                    text(layer_pass, "a call's layer pass"),
+                    tuple(_names(pair) for pair in items(names, "a call's names")),
+                )
             case _:
                 raise ContainerError(f"a step is {value!r:.60}")
         return step
@@ -379,12 +390,18 @@ def _type(value: Json) -> TensorType:
     return TensorType(dtype, extents(shape, "an array's shape"))
 
 
+def _names(value: Json) -> tuple[str, str]:
+    inside, outside = items(value, "two names of a value", 2)
+    return text(inside, "a name"), text(outside, "a name")
+
+
 def _layer(value: Json) -> Layer:
-    name, op, nodes, outputs, plan = items(value, "a layer", 5)
+    name, op, nodes, outputs, plan, words = items(value, "a layer", 6)
     return Layer(
         text(name, "a layer's name"),
         text(op, "a layer's operator"),
         tuple(text(node, "a node") for node in items(nodes, "nodes")),
         tuple(text(output, "a value") for output in items(outputs, "outputs")),
         table(unplain(plan), "a plan"),
+        *(text(word, "a layer's words") for word in items(words, "a layer's words", 4)),
     )

@@ -99,6 +99,9 @@ class Encoder:
             "inputs": {name: _type(kind) for name, kind in program.inputs.items()},
             "outputs": {name: _type(kind) for name, kind in program.outputs.items()},
             "values": {name: _tensor(value) for name, value in program.values.items()},
+            "state": {
+                name: [_tensor(held.tensor), held.dtype] for name, held in program.state.items()
+            },
             "layers": [
                 [
                     layer.name,
@@ -106,6 +109,7 @@ class Encoder:
                     list(layer.nodes),
                     list(layer.outputs),
                     plain(layer.plan, f'plan of layer "{layer.name}"'),
+                    [layer.layer, layer.layer_pass, layer.label, layer.sizes],
                 ]
                 for layer in program.layers
             ],
@@ -192,7 +196,8 @@ class Encoder:
                 branches = [self._step(s, depth + 1) for s in (step.then, step.otherwise)]
                 made = ["if", step.condition, *branches]
             case Call():
-                made = ["call", step.function]
+                names = [list(pair) for pair in step.names]
+                made = ["call", step.function, step.layer, step.layer_pass, names]
         return made
 
 

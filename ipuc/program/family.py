@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -239,6 +239,14 @@ class VertexFamily:
     def layer(self) -> str:
         """Name of the first layer that runs these vertices."""
         return self.origins[0].layer if self.origins else ""
+
+    def moved(self, variables: Mapping[int, int]) -> VertexFamily:
+        """The same vertices on other variables: ids by the ids that they replace."""
+        fields = {
+            name: replace(access, variable=variables.get(access.variable, access.variable))
+            for name, access in self.fields.items()
+        }
+        return replace(self, fields=fields)
 
     def slice(self, axis: int, index: int) -> VertexFamily:
         """The vertices at one position of a grid axis."""

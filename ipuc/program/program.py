@@ -10,7 +10,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ipuc.program.family import VertexFamily
-from ipuc.program.steps import Call, ComputeSet, Copy, Execute, Sequence, Step, Sweep, walk
+from ipuc.program.steps import (
+    Call,
+    ComputeSet,
+    Copy,
+    Execute,
+    If,
+    Repeat,
+    Sequence,
+    Step,
+    Sweep,
+    belongs,
+    walk,
+)
 from ipuc.program.tensor import Tensor
 from ipuc.program.variables import Variable
 from ipuc.target import Target
@@ -27,6 +39,10 @@ class Layer:
         nodes: ONNX nodes folded into it.
         outputs: values it makes.
         plan: the chosen plan and the runners-up, itemised, as JSON; empty if there was no choice.
+        layer: the forward layer that it belongs to; its own name outside training.
+        layer_pass: "forward", "backward", "weight update" or "loss".
+        label: the forward layer for people: "Conv 2 - 5x5".
+        sizes: what goes in and out: "[64 in, 192 out]"; empty if there is nothing to say.
     """
 
     name: str
@@ -34,6 +50,23 @@ class Layer:
     nodes: tuple[str, ...]
     outputs: tuple[str, ...]
     plan: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    layer_pass: str = "forward"
+    label: str = ""
+    sizes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value that stays on the chip from run to run.
+
+    Attributes:
+        tensor: where it lies; its variable has initial contents.
+        dtype: ONNX element type of the array that the host gets.
+    """
+
+    tensor: Tensor
+    dtype: str
 
 
 @dataclass(slots=True)
@@ -49,6 +82,8 @@ class Program:
         inputs: ONNX types of the arrays the host gives, by name, in order.
         outputs: ONNX types of the arrays the host gets, by name, in order.
         values: where each graph value lies once its layer has run.
+        state: what stays on the chip from run to run, by name: trained weights, the optimizer's
+            numbers, running statistics. The host reads it when it wants to.
         layers: in program order.
         metadata: model name and digest, granularity, precision, options: JSON values.
         graph_text: the op graph as JSON, for readers of the file; empty if built by hand.
@@ -65,12 +100,38 @@ class Program:
     layers: list[Layer] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     graph_text: str = ""
+    state: dict[str, Held] = field(default_factory=dict)
 
     def bodies(self) -> Iterator[Step]:
         """Every step of the main program and of every function, each once."""
         yield from walk(self.main)
         for body in self.functions.values():
             yield from walk(body)
+
+    def executed(self) -> Iterator[tuple[Step, Call | None]]:
+        """Steps in the order in which they run, functions at every call, loop bodies once.
+
+        Each comes with the call that says to which layer it belongs, if one does. Calls and
+        sequences are opened; a loop or branch comes before what is in it.
+        """
+        yield from self._executed(self.main, None)
+
+    def _executed(self, step: Step, call: Call | None) -> Iterator[tuple[Step, Call | None]]:
+        match step:
+            case Sequence():
+                for child in step.steps:
+                    yield from self._executed(child, call)
+            case Call():
+                yield from self._executed(self.functions[step.function], belongs(step, call))
+            case Repeat():
+                yield step, call
+                yield from self._executed(step.body, call)
+            case If():
+                yield step, call
+                yield from self._executed(step.then, call)
+                yield from self._executed(step.otherwise, call)
+            case _:
+                yield step, call
 
     def compute_sets(self) -> list[ComputeSet]:
         """Every compute set once, in program order; a sweep's counts as one."""

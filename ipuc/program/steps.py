@@ -109,12 +109,29 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Run a program Function: its vertices and variables exist once, however often it is called."""
+    """Run a program Function: its vertices and variables exist once, however often it is called.
+
+    Attributes:
+        function: its name.
+        layer: the layer that calls it, to which its cycles belong; "" leaves them to the layers
+            of the steps that run.
+        layer_pass: of that layer.
+        names: values by their name in the function, and what they are called here. Random bits of
+            roundings depend on the names of values, and layers must not share them.
+    """
 
     function: str
+    layer: str = ""
+    layer_pass: str = "forward"
+    names: tuple[tuple[str, str], ...] = ()
 
 
 Step = Execute | Sweep | Copy | StreamIn | StreamOut | Sequence | Repeat | If | Call
+
+
+def belongs(call: Call, outer: Call | None) -> Call | None:
+    """Of nested calls, the one that says to which layer the steps belong: the innermost of them."""
+    return call if call.layer else outer
 
 
 def walk(step: Step) -> Iterator[Step]:

@@ -111,7 +111,8 @@ class _Writer:
                 yield "else"
                 yield from self._children(step.otherwise)
             case Call():
-                yield f"call {quoted(step.function)}"
+                layer = f" for {quoted(step.layer)} {step.layer_pass}" if step.layer else ""
+                yield f"call {quoted(step.function)}{layer}"
 
     def _compute_set(self, verb: str, compute_set: ComputeSet) -> Iterator[str]:
         head = f"{verb} {quoted(compute_set.name)}"

@@ -300,7 +300,11 @@ def changed(saved: Path, path: Path, place: tuple[Any, ...], value: Any) -> Path
         (("families", 0, 3, "a", 1, 0), 3, "window covers elements 3 to 10"),
         (("families", 0, 3, "a", 1, 0), -1, "window covers elements -1 to 6"),
         (("compute_sets", 0, 1, 0), -1, "a family's id is -1"),
-        (("functions", "again"), ["sequence", [["call", "again"]]], "call themselves"),
+        (
+            ("functions", "again"),
+            ["sequence", [["call", "again", "", "forward", []]]],
+            "call themselves",
+        ),
         (("main", 1, 0), ["launch", 1], "a step is"),
         (("constants",), [1], "other members than it names"),
         (("values", "y", 2, 0, 3), 7, 'a view leaves variable "y"'),
