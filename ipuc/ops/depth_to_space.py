@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 
 
@@ -17,6 +19,18 @@ class DepthToSpace(Op):
     """
 
     name: ClassVar[str] = "DepthToSpace"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """The channels go back; SpaceToDepth does it in one mode only."""
+        del wanted
+        b = int(node.attributes["blocksize"])
+        if node.attributes.get("mode", "DCR") != "CRD":
+            return [write.op("SpaceToDepth", upstream[0], blocksize=b)]
+        n, c, h, w = shape = write.shape(node.inputs[0])
+        split = write.reshaped(upstream[0], (n, c // (b * b), h, b, w, b))
+        return [write.reshaped(write.transposed(split, [0, 1, 3, 5, 2, 4]), shape)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Split the channels, turn, merge: a view."""

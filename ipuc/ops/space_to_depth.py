@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 
 
@@ -17,6 +19,14 @@ class SpaceToDepth(Op):
     """
 
     name: ClassVar[str] = "SpaceToDepth"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """DepthToSpace moves the pixels back."""
+        del wanted
+        given = {key: node.attributes.get(key) for key in ("blocksize", "mode")}
+        return [write.op("DepthToSpace", upstream[0], **given)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Split both spatial axes, turn, merge: a view."""

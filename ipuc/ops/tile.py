@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
-from ipuc.ops.shaping import integers
+from ipuc.ops.shaping import integers, settings
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.program.tensor import Tensor, concat
 
@@ -19,6 +21,24 @@ class Tile(Op):
 
     name: ClassVar[str] = "Tile"
     shape_inputs: ClassVar[tuple[int, ...]] = (1,)
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Gradients of all copies, added: copies become an axis of their own."""
+        del wanted
+        shape = write.shape(node.inputs[0])
+        split: list[int] = []
+        copies: list[int] = []
+        for times, extent in zip(
+            settings(write.known, node, 1, "repeats") or [], shape, strict=True
+        ):
+            if times != 1:
+                copies.append(len(split))
+                split.append(times)
+            split.append(extent)
+        apart = write.reshaped(upstream[0], tuple(split))
+        return [write.reduced(apart, copies, keep=False), ""]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """A view: a new axis of stride 0, merged with the one it repeats."""

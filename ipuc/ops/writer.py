@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from ipuc.graph.infer import infer
 from ipuc.graph.ir import Graph, Node, constant_type
 from ipuc.ops.define import Function, operators
 from ipuc.types import Shape, TensorType
+
+#: ONNX's number for float32 (TensorProto.FLOAT).
+_FLOAT = 1
 
 
 class GraphWriter:
@@ -136,7 +139,11 @@ class GraphWriter:
 
     def reshaped(self, x: str, shape: Shape) -> str:
         """X under another shape; x itself if it has it."""
-        return x if self.shape(x) == shape else self.op("Reshape", x, self.integers(shape))
+        if self.shape(x) == shape:
+            return x
+        # Without allowzero a 0 would stand for the extent that x has there.
+        allowzero = 1 if 0 in shape else None
+        return self.op("Reshape", x, self.integers(shape), allowzero=allowzero)
 
     def transposed(self, x: str, order: Sequence[int]) -> str:
         """X with its axes in another order."""
@@ -160,10 +167,39 @@ class GraphWriter:
         """X broadcast to a shape; x itself if it has it."""
         return x if self.shape(x) == shape else self.op("Expand", x, self.integers(shape))
 
-    def zeros(self, like: str) -> str:
-        """Zeros of the type of another value."""
+    def zeros(self, like: str, shape: Shape | None = None) -> str:
+        """Zeros of the type of another value, or of its element type and another shape."""
         kind = self.type(like)
-        return self.expanded(self.constant(np.zeros((), kind.dtype), "zero"), kind.shape)
+        zero = self.constant(np.zeros((), kind.dtype), "zero")
+        return self.expanded(zero, kind.shape if shape is None else shape)
+
+    def part(self, x: str, axis: int, begin: int, end: int) -> str:
+        """Positions `begin` to `end` of an axis; x itself if that is all of it."""
+        if (begin, end) == (0, self.shape(x)[axis]):
+            return x
+        return self.op("Slice", x, *(self.integers([i]) for i in (begin, end, axis)))
+
+    def padded(self, x: str, ends: Mapping[int, tuple[int, int]]) -> str:
+        """Zeros added at both ends of axes; x itself if there are none.
+
+        Args:
+            x: a value.
+            ends: by axis, how many zeros before and after.
+        """
+        added = {axis: pair for axis, pair in ends.items() if any(pair)}
+        if not added:
+            return x
+        numbers = [ends[0] for ends in added.values()] + [ends[1] for ends in added.values()]
+        return self.op("Pad", x, self.integers(numbers), "", self.integers(added))
+
+    def wide(self, x: str) -> str:
+        """X in float32 if it is in halves: for what is rounded more than once on its way."""
+        kind = self.type(x).dtype
+        return self.op("Cast", x, to=_FLOAT) if kind == "float16" else x
+
+    def like(self, x: str, other: str) -> str:
+        """X in the element type of another value."""
+        return x if self.type(x).dtype == self.type(other).dtype else self.op("CastLike", x, other)
 
 
 def infer_types(node: Node, graph: Graph) -> list[TensorType]:
