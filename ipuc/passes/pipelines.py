@@ -29,3 +29,13 @@ def prepare_inference(graph: Graph) -> tuple[Graph, list[PassRecord]]:
         The new graph, and a record of every run of a pass.
     """
     return run_passes(graph, inference_passes())
+
+
+def prepare_training(graph: Graph) -> Graph:
+    """Run the passes that keep a graph differentiable: nothing is folded."""
+    return run_passes(graph, (RemoveDead(), NarrowFloat64(), DropIdentity()))[0]
+
+
+def tidy(graph: Graph) -> Graph:
+    """Remove what nobody reads and what does nothing from a graph that is ready otherwise."""
+    return run_passes(graph, (RemoveDead(), DropIdentity()))[0]

@@ -40,6 +40,7 @@ class Context:
         plan: the plan record of the layer being lowered, if it made a choice.
         choices: what the user decided: memory that each layer may use, and pinned plans.
         node: what is being lowered.
+        settled: states that have their new contents.
         arguments: where the arguments of program functions lie, by the variable that holds one.
     """
 
@@ -53,6 +54,7 @@ class Context:
     choices: Choices = field(default_factory=Choices)
     arguments: dict[int, Tensor] = field(default_factory=dict)
     node: Node | None = None
+    settled: set[str] = field(default_factory=set)
     _scalars: dict[tuple[float, str, int], Tensor] = field(default_factory=dict)
     _converted: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     #: The IPU of every value: that of its layer, or of the first layer that reads it.

@@ -134,7 +134,7 @@ def plan_conv(
         The plan, and its record beside the next ones.
     """
     worker = ctx.granularity != "tile"
-    memory = ctx.choices.memory(ctx.builder.layer)
+    memory = ctx.choices.memory(ctx.layer)
     pinned = ctx.choices.pinned(ctx.builder.layer)
     pin = None if pinned is None else repr(pinned)
     sums = ctx.partials(itemsize)

@@ -146,7 +146,7 @@ def may_overwrite(ctx: Context, variable: int) -> bool:
     """
     if variable in ctx.builder.constants or ctx.builder.variables[variable].mapping is not None:
         return False
-    last, now = _last_readers(ctx), len(ctx.builder.layers)
+    last, now = last_readers(ctx), len(ctx.builder.layers)
     lying = [*ctx.builder.values.items()]
     lying += [(value, tensor) for (value, _), tensor in ctx._converted.items()]  # noqa: SLF001
     inside = {value for value, tensor in lying if _lies_in(tensor, variable)}
@@ -159,12 +159,12 @@ def _lies_in(tensor: Tensor, variable: int) -> bool:
     return any(isinstance(source, View) and source.variable == variable for source in sources)
 
 
-def _last_readers(ctx: Context) -> dict[str, int]:
+def last_readers(ctx: Context) -> dict[str, int]:
     """Number of the last node that reads each value; beyond all nodes for graph outputs."""
     known: tuple[Graph, dict[str, int]] | None = ctx.plans.get("last readers")
     if known is None or known[0] is not ctx.graph:
         last = {name: at for at, node in enumerate(ctx.graph.nodes) for name in node.inputs}
-        last.update(dict.fromkeys(ctx.graph.outputs, len(ctx.graph.nodes)))
+        last.update(dict.fromkeys(ctx.graph.roots(), len(ctx.graph.nodes)))
         known = ctx.plans["last readers"] = (ctx.graph, last)
     return known[1]
 

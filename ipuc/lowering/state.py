@@ -1,0 +1,36 @@
+"""State in place: what a value becomes at the end of a run lies where it lay before."""
+
+from __future__ import annotations
+
+from ipuc.planner.context import Context
+
+
+def settle(ctx: Context, done: int) -> None:
+    """Copy what states have become onto them, as soon as nobody needs the old contents.
+
+    What was computed in place needs no copy. A copy is charged like any other.
+
+    Args:
+        ctx: the lowering.
+        done: number of the node that has just been lowered; that of all nodes at the end.
+    """
+    graph, builder = ctx.graph, ctx.builder
+    made = graph.nodes[done].outputs if done < len(graph.nodes) else ()
+    for name, state in graph.state.items():
+        due = state.output in made and last_reader(ctx, name) <= done
+        late = done == len(graph.nodes) and name not in ctx.settled
+        if name in ctx.settled or not (due or late) or state.output == name:
+            continue
+        ctx.settled.add(name)
+        home, new = ctx.lies(name), ctx.lies(state.output)
+        if home != new:
+            if home.dtype != new.dtype:
+                new = ctx.cast(new, home.dtype, f"{state.output} as {home.dtype}")
+            builder.copy_into(home, new, f"{name} updated")
+            builder.values[state.output] = home
+
+
+def last_reader(ctx: Context, value: str) -> int:
+    """Number of the last node that reads a value; -1 if none does."""
+    readers = [at for at, node in enumerate(ctx.graph.nodes) if value in node.inputs]
+    return readers[-1] if readers else -1

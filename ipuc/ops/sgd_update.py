@@ -1,0 +1,68 @@
+"""SgdUpdate: one step of stochastic gradient descent on one weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ipuc.graph.ir import Node
+from ipuc.ops.binary import binary
+from ipuc.ops.define import Example, Function
+from ipuc.ops.reducing import wide
+from ipuc.ops.unary import unary
+from ipuc.planner.context import Context
+from ipuc.types import TensorType
+
+
+class SgdUpdate(Function):
+    """new = w - rate * (gradient / scale + decay * w).
+
+    Source: PyTorch SGD without momentum; the gradient comes scaled by the loss scale.
+    """
+
+    name: ClassVar[str] = "SgdUpdate"
+    body: ClassVar[str] = """
+        <domain: "ai.ipuc", opset_import: ["" : 18]>
+        SgdUpdate <rate, decay> (w, gradient, scale) => (new) {
+            r = Constant <value_float : float = @rate> ()
+            d = Constant <value_float : float = @decay> ()
+            by = CastLike (r, w)
+            shrink = CastLike (d, w)
+            unit = CastLike (scale, w)
+            plain = Div (gradient, unit)
+            kept = Mul (w, shrink)
+            full = Add (plain, kept)
+            step = Mul (full, by)
+            new = Sub (w, step)
+        }
+    """
+
+    def infer(self, node: Node, types: Sequence[TensorType | None]) -> list[TensorType]:
+        """The new weight is like the old one."""
+        del node
+        assert types[0] is not None
+        return [types[0]]
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """With and without decay."""
+        kind, scale = TensorType("float32", (6, 5)), np.asarray(4.0, np.float32)
+        return (
+            Example((kind, kind, scale), {"rate": 0.1, "decay": 0.0}),
+            Example((kind, kind, scale), {"rate": 0.1, "decay": 0.01}),
+        )
+
+    def lower(self, ctx: Context, node: Node) -> None:
+        """One pass over the weight, in place where it is the program's state."""
+        w, gradient, scale = ctx.inputs(node)
+        (output,) = node.outputs
+        rate, decay = float(node.attributes["rate"]), float(node.attributes["decay"])
+        flat = ctx.builder.reshape(scale, tuple(1 for _ in w.shape))
+        step = binary(ctx, "div", gradient, flat, f"{output} plain", wide(w.dtype))
+        step = unary(ctx, "scale", step, f"{output} step", rate, over=("x",))
+        kept = w
+        if rate * decay:
+            kept = unary(ctx, "scale", w, f"{output} kept", 1 - rate * decay, dtype=wide(w.dtype))
+        ctx.define(output, binary(ctx, "sub", kept, step, output, w.dtype))

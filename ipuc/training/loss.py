@@ -1,0 +1,112 @@
+"""The loss: where the gradients begin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ipuc.errors import OptionError, ShapeError
+from ipuc.graph.ir import Graph, Node
+from ipuc.ops.writer import GraphWriter
+from ipuc.training.options import LOSSES, Training
+from ipuc.types import TensorType
+
+#: Names that a training graph adds to those of the model.
+LOSS, LABELS, LOSS_SCALE = "loss", "labels", "loss scale"
+
+
+def add_loss(write: GraphWriter, training: Training) -> tuple[dict[str, str], str]:
+    """Write the loss of the model's first output, and its gradient.
+
+    The graph gets an input "labels", unless the loss is one of its outputs, and its only output
+    is then "loss".
+
+    Returns:
+        The value to differentiate, with the gradient that arrives there; and the loss scale.
+
+    Raises:
+        OptionError: no such loss, or a name that the graph needs is taken.
+        ShapeError: the output is not what the loss takes.
+    """
+    graph = write.graph
+    write.layer, write.layer_pass = "", "loss"
+    for name in (LOSS, LABELS):
+        if name in graph.types and not (name == LOSS == training.loss):
+            raise OptionError(
+                f'the model has a value called "{name}" already, which training needs',
+                where="--train",
+                fix="rename it in the model",
+            )
+    scale = _scale(write, training.loss_scale)
+    if training.loss not in LOSSES:
+        return _own_loss(write, training, scale), scale
+    if training.loss == "mse":
+        output = graph.outputs[0]
+        kind = labels = graph.types[output]
+        where = f'output "{output}"'
+        op = "MeanSquaredError"
+    else:
+        output, where = _scores(graph)
+        kind = graph.types[output]
+        if len(kind.shape) < 2 or not kind.is_float:
+            raise ShapeError(
+                f"cross-entropy takes scores [batch, classes, ...], this is {kind}",
+                where=where,
+                fix="use --loss mse, or give the model an output of scores",
+            )
+        labels = TensorType("int64", (kind.shape[0], *kind.shape[2:]))
+        op = "CrossEntropy"
+    if not kind.is_float:
+        raise ShapeError(f"a loss of {kind} has no gradient", where=where)
+    graph.inputs.append(LABELS)
+    graph.types[LABELS] = labels
+    made = write.ops(op, output, LABELS, scale, names=[LOSS, f"grad/{output}"], domain="ai.ipuc")
+    graph.outputs[:] = [LOSS]
+    return {output: made[1]}, scale
+
+
+def _scale(write: GraphWriter, scale: float | None) -> str:
+    return write.constant(np.asarray(1.0 if scale is None else scale, np.float32), LOSS_SCALE)
+
+
+def _scores(graph: Graph) -> tuple[str, str]:
+    """The value whose softmax is taken: the input of a Softmax that ends the graph."""
+    output = graph.outputs[0]
+    producer = graph.producer(output)
+    if producer is not None and _over_classes(producer, graph):
+        return producer.inputs[0], producer.where()
+    return output, f'output "{output}"'
+
+
+def _over_classes(node: Node, graph: Graph) -> bool:
+    """Whether a node is a Softmax (or its logarithm) along axis 1."""
+    if node.domain or node.op not in ("Softmax", "LogSoftmax"):
+        return False
+    rank = len(graph.types[node.inputs[0]].shape)
+    axis = int(node.attributes.get("axis", 1 if node.opset < 13 else -1))
+    # Before operator set 13 all axes from this one on were normalised together.
+    return axis % rank == 1 and (rank == 2 or node.opset >= 13)
+
+
+def _own_loss(write: GraphWriter, training: Training, scale: str) -> dict[str, str]:
+    """Take an output of the model as the loss."""
+    graph, name = write.graph, training.loss
+    if name not in graph.outputs:
+        raise OptionError(
+            f'no loss is called "{name}"',
+            where="--loss",
+            fix=f"use {', '.join(LOSSES)}, or an output of the model: {', '.join(graph.outputs)}",
+        )
+    kind = graph.types[name]
+    if kind.size != 1 or not kind.is_float:
+        raise ShapeError(
+            f"a loss is one floating point number, this output is {kind}",
+            where=f'output "{name}"',
+            fix="name an output that is a scalar, or use --loss mse",
+        )
+    gradient = write.reshaped(scale, kind.shape)
+    if graph.types[gradient].dtype != kind.dtype:
+        gradient = write.op("CastLike", gradient, name)
+    if name != LOSS:
+        write.op("Identity", write.reshaped(name, ()), name=LOSS)
+    graph.outputs[:] = [LOSS]
+    return {name: gradient}
