@@ -10,8 +10,8 @@ import numpy as np
 from ipuc.errors import UnsupportedOp
 from ipuc.graph.ir import Graph, Node
 from ipuc.lowering.labels import Label, label_layers
-from ipuc.lowering.state import settle
 from ipuc.lowering.outline import Outliner
+from ipuc.lowering.state import settle
 from ipuc.ops.define import operators
 from ipuc.planner.choices import Choices
 from ipuc.planner.context import Context, Granularity
@@ -98,6 +98,7 @@ def lower(
         carried = _carried(graph, name, formats)
         builder.values[name] = builder.input(name, kind.dtype, kind.shape, carried)
     labels = label_layers(graph)
+    outliner = Outliner(ctx, known, firsts) if outline else None
     for done, node in enumerate(graph.nodes):
         builder.layer, builder.layer_pass, ctx.node, ctx.plan = node.name, node.layer_pass, node, {}
         builder.ipu += done in firsts

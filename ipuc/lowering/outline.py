@@ -65,20 +65,19 @@ class Outliner:
     ) -> None:
         self._ctx = ctx
         self._functions: dict[Hashable, _Function] = {}
-        builder, layer = ctx.builder, ctx.builder.layer
         keys: list[Hashable] = []
         for number, node in enumerate(ctx.graph.nodes):
             op = known[node.domain, node.op]
             if op.outlined:
-                builder.layer = node.name
+                ctx.node, ctx.builder.layer = node, node.name
                 ipu = sum(first <= number for first in firsts)
                 keys.append(self._key(node, op.outline(ctx, node), ipu))
-        builder.layer = layer
+        ctx.node, ctx.builder.layer = None, ""
         self._uses = Counter(keys)
 
     def _key(self, node: Node, outline: Outline, ipu: int) -> Hashable:
         ctx = self._ctx
-        memory, pinned = ctx.choices.memory(node.name), ctx.choices.pinned(node.name)
+        memory, pinned = ctx.choices.memory(ctx.layer), ctx.choices.pinned(node.name)
         return outline.key, ctx.format, memory, repr(pinned), ipu
 
     def lower(self, op: Op, node: Node) -> bool:
@@ -102,7 +101,7 @@ class Outliner:
         pairs = []
         for variable, tensor in zip(function.arguments, given, strict=True):
             argument = ctx.arguments[variable]
-            pairs.append((argument, self._settled(tensor, argument)))
+            pairs.append((argument, self._laid(tensor, argument)))
         builder.copy_together(pairs, f"{node.outputs[0]} arguments")
         outputs = tuple(name for name in node.outputs if name)
         builder.call(function.name, list(zip(function.outputs, outputs, strict=True)))
@@ -137,7 +136,7 @@ class Outliner:
         outputs = tuple(name for name in node.outputs if name)
         return _Function(name, arguments, results, outputs, dict(ctx.plan))
 
-    def _settled(self, tensor: Tensor, argument: Tensor) -> Tensor:
+    def _laid(self, tensor: Tensor, argument: Tensor) -> Tensor:
         """Let a constant that is copied into an argument lie as that does, if it may."""
         ctx, builder = self._ctx, self._ctx.builder
         view, wanted = tensor.view(), argument.view()

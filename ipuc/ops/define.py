@@ -15,6 +15,7 @@ from ipuc.errors import InternalError
 from ipuc.graph.bodies import DOMAIN
 from ipuc.graph.ir import Graph, Node
 from ipuc.planner.context import Context
+from ipuc.planner.outlined import Outline, outline_of
 from ipuc.types import TensorType
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ class Op(ABC):
             known when the model is compiled.
         flat: the result does not change with small changes of the inputs (rounding, signs,
             comparisons), so that no gradient flows through; such an op needs no `gradient`.
+        outlined: equal nodes may share one program function.
     """
 
     name: ClassVar[str]
     domain: ClassVar[str] = ""
     shape_inputs: ClassVar[tuple[int, ...]] = ()
     flat: ClassVar[bool] = False
+    outlined: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register the operator."""
@@ -106,6 +109,14 @@ class Op(ABC):
     @abstractmethod
     def lower(self, ctx: Context, node: Node) -> None:
         """Add the node's vertices, copies or views, and define its outputs."""
+
+    def outline(self, ctx: Context, node: Node) -> Outline:
+        """What decides the node's vertices, and how they are made on other tensors.
+
+        It is asked of operators that are `outlined`, before the first node is lowered and again in
+        the node's turn.
+        """
+        return outline_of(ctx, node, lambda: self.lower(ctx, node))
 
 
 class Function(Op):
