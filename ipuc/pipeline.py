@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.run import Emulator
-from ipuc.errors import OptionError
+from ipuc.errors import OptionError, ValueRangeError
 from ipuc.graph.infer import UndecidedShape
 from ipuc.graph.ir import Graph
 from ipuc.graph.record import to_json
@@ -36,6 +36,9 @@ from ipuc.planner.precision import Precision, parse_precision
 from ipuc.profile.record import profile
 from ipuc.program.program import Program
 from ipuc.target import Target, several
+from ipuc.training.build import training_graph
+from ipuc.training.loss import LABELS
+from ipuc.training.options import Training
 from ipuc.types import Shape, TensorType
 from ipuc.version import __version__
 
@@ -68,13 +71,15 @@ def compile_model(
     choices: Choices | None = None,
     ipus: int = 1,
     shard: str = "auto",
+    outline: bool = False,
     shapes: Mapping[str, Shape] | None = None,
     batch: int | None = None,
     constants: Mapping[str, Array] | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     progress: Progress | None = None,
+    training: Training | None = None,
 ) -> Program:
-    """Compile a model for inference.
+    """Compile a model: for inference, or one step of its training.
 
     Args:
         source: an ONNX file, or a model in memory.
@@ -86,11 +91,13 @@ def compile_model(
         ipus: how many of the target to use, one after another; 1 to 16.
         shard: how layers are shared out over them, as `--shard` takes it; see
             `ipuc.lowering.shard`.
+        outline: identical layers share one program function; see `ipuc.lowering.outline`.
         shapes: shapes for inputs with symbolic dimensions.
         batch: number for the symbolic leading dimension.
         constants: values for inputs that decide shapes; they stop being inputs.
         max_bytes: the most that file and constants may take.
         progress: called with (stage, steps done, steps in all).
+        training: loss, optimizer and what is trained; None for inference.
 
     Returns:
         A program that keeps Poplar's rules. Its constants share memory with the arrays that
@@ -122,10 +129,16 @@ def compile_model(
             constants=constants,
             max_bytes=max_bytes,
             supported=supported,
+            rebatch=training is not None,
         )
         sha256 = digest(source)
+    trained: dict[str, Any] | bool = False
     with _stage("passes", seconds, tell):
-        graph, _ = prepare_inference(graph)
+        if training is None:
+            graph, _ = prepare_inference(graph)
+        else:
+            made = training_graph(graph, training)
+            graph, trained = made.graph, made.facts(training)
     check_decided(graph)
     machine = several(target, ipus)
     lower_for = functools.partial(
@@ -137,6 +150,7 @@ def compile_model(
         saturate=control.saturate,
         choices=decided,
         plans={},
+        outline=outline,
     )
     firsts: tuple[int, ...] = ()
     if ipus > 1:
@@ -155,11 +169,12 @@ def compile_model(
         "target": target.name,
         "first_layers": names_of(graph, firsts),
         "granularity": granularity,
+        "outline": outline,
         "precision": str(formats),
         "available_memory": str(decided),
         "pinned": sorted(decided.pins),
         **control.to_metadata(),
-        "training": False,
+        "training": trained,
         "options": {
             "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
             "batch": batch,
@@ -242,18 +257,40 @@ def run_program(
             without any, and the counts of earlier runs, are not in it.
 
     Returns:
-        Every graph output by name, in ONNX's own element types.
+        Every graph output by name, and in training every state (weights and so on) as it is after
+        the step, in ONNX's own element types.
 
     Raises:
         ShapeError: an input is missing, unknown, or of the wrong type or shape.
-        ValueRangeError: a 64-bit integer does not fit 32 bits.
+        ValueRangeError: a 64-bit integer does not fit 32 bits, or a label is no class.
     """
+    check_labels(program, inputs)
     emulator = Emulator(program, arithmetic=arithmetic, keep=False)
-    outputs = emulator.run(inputs)
+    outputs = emulator.run(inputs) | emulator.state()
     if overflows is not None:
         overflows.clear()
         overflows.update(emulator.stores.overflows)
     return outputs
+
+
+def check_labels(program: Program, inputs: Mapping[str, Array]) -> None:
+    """Hold class numbers to the classes of the model.
+
+    Raises:
+        ValueRangeError: a label is negative, or too large.
+    """
+    facts = program.metadata.get("training")
+    classes = facts.get("classes") if isinstance(facts, dict) else None
+    labels = inputs.get(LABELS)
+    if not isinstance(classes, int) or labels is None or not np.size(labels):
+        return
+    bad = np.asarray(labels)[(np.asarray(labels) < 0) | (np.asarray(labels) >= classes)]
+    if bad.size:
+        raise ValueRangeError(
+            f"label {bad.flat[0]} is no class: the model has {classes}, 0 to {classes - 1}",
+            where=f'input "{LABELS}"',
+            fix="number the classes from 0",
+        )
 
 
 def random_input(kind: TensorType, seed: int, name: str = "") -> Array:
@@ -282,4 +319,9 @@ def random_input(kind: TensorType, seed: int, name: str = "") -> Array:
 
 def random_inputs(program: Program, seed: int) -> dict[str, Array]:
     """Random arrays for every input of a program; see `random_input`."""
-    return {name: random_input(kind, seed, name) for name, kind in program.inputs.items()}
+    facts = program.metadata.get("training")
+    classes = facts.get("classes") if isinstance(facts, dict) else None
+    made = {name: random_input(kind, seed, name) for name, kind in program.inputs.items()}
+    if isinstance(classes, int):
+        made[LABELS] %= classes
+    return made

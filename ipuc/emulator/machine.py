@@ -152,6 +152,13 @@ class Machine(ABC):
         """The values of a tensor: a new array of its shape."""
         return tensor_values(tensor, self.read)
 
+    def state(self) -> dict[str, Array]:
+        """What stays on the chip from run to run, by name, in ONNX's own element types."""
+        return {
+            name: self.tensor(held.tensor).astype(held.dtype, copy=False)
+            for name, held in self.program.state.items()
+        }
+
     def value(self, name: str) -> Array:
         """A value of the graph, after a run that kept it."""
         known = self.kept.get(name)

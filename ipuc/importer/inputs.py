@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -43,6 +43,12 @@ class InputInfo:
             True,
             *[False] * (len(self.dims or ()) - 1),
         ]
+
+    def with_open_batch(self) -> InputInfo:
+        """The same, with a leading dimension that is fixed at 1 left open."""
+        if not self.dims or self.dims[0] != 1 or len(self.dims) < 2:
+            return self
+        return replace(self, dims=("", *self.dims[1:]))
 
     @property
     def flag(self) -> str:

@@ -44,6 +44,8 @@ def _input_types(
     shapes: Mapping[str, Shape],
     batch: int | None,
     constants: Mapping[str, NDArray[Any]],
+    *,
+    rebatch: bool,
 ) -> dict[str, TensorType]:
     protos = {one.name: one for one in source.proto.graph.input}
     infos = {name: describe(protos[name]) for name in source.inputs}
@@ -55,6 +57,8 @@ def _input_types(
             where=source.where(),
             fix="export the model with tensor inputs",
         )
+    if rebatch and batch is not None:
+        infos = {name: info.with_open_batch() for name, info in infos.items()}
     types = resolve(infos, shapes=shapes, batch=batch, constants=constants)
     for name, kind in types.items():
         source.budget.hold(kind.size * kind.itemsize, f'input "{name}"')
@@ -70,6 +74,7 @@ def load(
     max_bytes: int = DEFAULT_MAX_BYTES,
     supported: Supported = everything,
     keep_functions: Collection[tuple[str, str]] = (),
+    rebatch: bool = False,
 ) -> Graph:
     """Read a model and turn it into an op graph.
 
@@ -83,6 +88,7 @@ def load(
             cannot be compiled. It is asked about the nodes that remain after folding. An operator
             that is refused but that ONNX defines by a function is replaced by the body.
         keep_functions: (domain, name) of model functions to compile as single nodes.
+        rebatch: `batch` also replaces leading dimensions that the file fixes at 1.
 
     Returns:
         A graph that keeps its own rules: SSA, topological order, a static type for every value.
@@ -101,7 +107,7 @@ def load(
     check(source)
     inline(source, keep_functions, supported)
     given = _override_defaults(source, constants or {})
-    types = _input_types(source, shapes or {}, batch, given)
+    types = _input_types(source, shapes or {}, batch, given, rebatch=rebatch)
     proto = source.proto.graph
     outputs = [one.name for one in proto.output]
     known = {**source.weights, **given}

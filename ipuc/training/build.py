@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ipuc.errors import OptionError
 from ipuc.graph.ir import Graph
@@ -14,7 +15,7 @@ from ipuc.training.differentiate import differentiate
 from ipuc.training.loss import add_loss
 from ipuc.training.mode import in_training_mode
 from ipuc.training.optimizers import add_updates
-from ipuc.training.options import Training
+from ipuc.training.options import CROSS_ENTROPY, Training
 from ipuc.training.parameters import parameters, trained
 from ipuc.training.schedule import label_passes, schedule
 
@@ -31,12 +32,27 @@ class TrainingGraph:
         trained: weights that change.
         frozen: weights that could be trained and are not, by the options.
         unreached: weights on which the loss does not depend.
+        classes: labels are below it; None if they are no class numbers.
     """
 
     graph: Graph
     trained: tuple[str, ...]
     frozen: tuple[str, ...]
     unreached: tuple[str, ...]
+    classes: int | None
+
+    def facts(self, training: Training) -> dict[str, Any]:
+        """What a program notes about its training, as JSON values."""
+        scale = training.loss_scale
+        return {
+            "loss": training.loss,
+            "optimizer": str(training.optimizer),
+            "loss_scale": "auto" if scale is None else scale,
+            "trained": list(self.trained),
+            "frozen": list(self.frozen),
+            "unreached": list(self.unreached),
+            "classes": self.classes,
+        }
 
 
 def training_graph(model: Graph, training: Training) -> TrainingGraph:
@@ -75,7 +91,8 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
     schedule(graph)
     graph.check()
     unreached = tuple(name for name in weights if name not in gradients)
-    return TrainingGraph(graph, tuple(gradients), frozen, unreached)
+    classes = graph.types[next(iter(upstream))].shape[1] if training.loss == CROSS_ENTROPY else None
+    return TrainingGraph(graph, tuple(gradients), frozen, unreached, classes)
 
 
 def _layers(graph: Graph, weights: list[str]) -> dict[str, str]:

@@ -15,7 +15,8 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "adam": {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight-decay": 0.0},
     "adamw": {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight-decay": 0.01},
 }
-LOSSES = ("cross-entropy", "mse")
+CROSS_ENTROPY = "cross-entropy"
+LOSSES = (CROSS_ENTROPY, "mse")
 
 
 @dataclass(frozen=True, slots=True)
