@@ -181,7 +181,11 @@ def _reason(program: Program, layer: Layer, steps: list[Row]) -> str:
         return "nothing runs for it: its result is a view of its input, or part of a later step"
     if all(step["kind"] == "copy" for step in steps):
         return "its data are only moved, and there is one way to do that"
-    kinds = {f.codelet.name for f in program.families() if f.layer == layer.name}
+    kinds = {
+        family.codelet.name
+        for family in program.families()
+        if layer.name in {origin.layer for origin in family.origins}
+    }
     return (
         f"its vertices ({', '.join(sorted(kinds))}) are spread over the tiles by a rule, "
         "and no other plans are kept"

@@ -237,9 +237,10 @@ def _by_fields(found: Profile, layers: dict[str, int], rest: Ints) -> Ints:
     """Share vertex state, pointers and worklists of each tile out by its vertices' fields."""
     fields = np.zeros((len(layers), len(rest)))
     for family in found.program.families():
-        if family.layer in layers:
-            count = np.bincount(family.tile.dense().reshape(-1), minlength=len(rest))
-            fields[layers[family.layer]] += count * (1 + family.edges() / family.count)
+        mine = [layers[o.layer] for o in family.origins if o.layer in layers]
+        count = np.bincount(family.tile.dense().reshape(-1), minlength=len(rest))
+        for layer in mine:
+            fields[layer] += count * (1 + family.edges() / family.count) / len(mine)
     return _shares(fields, rest)
 
 

@@ -126,7 +126,7 @@ def _weighted(program: Program) -> set[str]:
     found: set[str] = set()
     for family in program.families():
         if any(access.variable in constants for access in family.fields.values()):
-            found.add(family.layer)
+            found.update(origin.layer for origin in family.origins)
     for copy in program.copies():
         # Weights whose order the plan changes come to its vertices by a copy.
         sources = (move.source for move in copy.moves if move.source is not None)

@@ -103,10 +103,24 @@ class Program:
     state: dict[str, Held] = field(default_factory=dict)
 
     def bodies(self) -> Iterator[Step]:
-        """Every step of the main program and of every function, each once."""
-        yield from walk(self.main)
-        for body in self.functions.values():
-            yield from walk(body)
+        """Every step of the main program and of every function, each once.
+
+        They come in program order; a function's where it is called first, what nobody calls last.
+        """
+        opened: set[str] = set()
+        yield from self._opened(self.main, opened)
+        for name, body in self.functions.items():
+            if name not in opened:
+                opened.add(name)
+                yield from self._opened(body, opened)
+
+    def _opened(self, body: Step, opened: set[str]) -> Iterator[Step]:
+        """The steps of a tree, and of the functions that nobody has called before."""
+        for step in walk(body):
+            yield step
+            if isinstance(step, Call) and step.function not in opened:
+                opened.add(step.function)
+                yield from self._opened(self.functions.get(step.function, Sequence(())), opened)
 
     def executed(self) -> Iterator[tuple[Step, Call | None]]:
         """Steps in the order in which they run, functions at every call, loop bodies once.

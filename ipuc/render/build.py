@@ -40,9 +40,9 @@ def scene_of(
     """Make the scene of a program's vertex graph.
 
     Compute vertices come first, in program order, then elementary regions in device order. A
-    vertex's activity is its cycles; a region's is the sum over its edges of the vertex's cycles
-    divided by the vertex's edges. A region belongs to the layer pass of its first reader or
-    writer in program order.
+    vertex's activity is its cycles, once for each layer that runs it; a region's is the sum over
+    its edges of the vertex's cycles divided by the vertex's edges. A region belongs to the layer
+    pass of its first reader or writer in program order; what layers share, to the first of them.
 
     Args:
         program: what to draw.
@@ -72,7 +72,8 @@ def scene_of(
         count = len(block.tile)
         place = slice(block.first_vertex, block.first_vertex + count)
         rows.tile[place], rows.layer[place], rows.codelet[place] = block.tile, layer, codelet
-        rows.cycles[place] = vertex_cycles(program, family)
+        runs = max(1, len(family.origins))
+        rows.cycles[place] = vertex_cycles(program, family) * runs
         degree = np.diff(block.edge_offsets)
         ids = np.arange(block.first_vertex, block.first_vertex + count, dtype=np.int32)
         rows.vertex.append(np.repeat(ids, degree))

@@ -186,8 +186,8 @@ def test_steps_are_in_the_order_they_are_written() -> None:
     assert kinds[1:3] == [Repeat, If]
     assert len(kinds) == 4
     assert [type(step) for step in program.bodies() if isinstance(step, Copy | Execute)] == [
-        Copy,
         Execute,
+        Copy,
     ]
     assert run.run(program, {"x": np.array([3], np.int32)})["x"] == 48
     assert run.run(program, {"x": np.array([0], np.int32)})["x"] == 0
