@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
-from ipuc.ops.pooling import Pooling
+from ipuc.ops.pooling import Pooling, shares
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.window import Slide
 
 
@@ -14,6 +16,15 @@ class AveragePool(Pooling):
 
     name: ClassVar[str] = "AveragePool"
     kind: ClassVar[str] = "mean"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """An equal share for every element that counts."""
+        del wanted
+        (dy,) = upstream
+        slides = self.windows(node, write.shape(node.inputs[0]), write.shape(dy))
+        return [shares(write, dy, slides, self.counted_ends(node, slides))]
 
     def counted_ends(self, node: Node, slides: tuple[Slide, ...]) -> list[int | None]:
         """With count_include_pad, zeros up to the declared padding count; ceil_mode's do not."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from ipuc.codelets.binary import BinaryOp
 from ipuc.graph.ir import Node
+from ipuc.ops.convolving import Convolution
 from ipuc.ops.define import Op
-from ipuc.ops.windowed import slides_of
+from ipuc.ops.windowed import output_padding, written_out
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
-from ipuc.planner.conv_problem import Conv as Problem
 from ipuc.planner.convolution import convolve
 from ipuc.planner.elementwise import elementwise
 
@@ -21,22 +23,42 @@ class Conv(Op):
     """
 
     name: ClassVar[str] = "Conv"
+    outlined: ClassVar[bool] = True
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Two convolutions, and for the bias a sum over all but channels."""
+        (x, weights, *_), (dy,) = node.inputs, upstream
+        shapes = [write.shape(value) for value in (x, weights, dy)]
+        whole = Convolution.of(node, *shapes)
+        slides = whole.problem.slides
+        attributes: dict[str, Any] = {"group": whole.problem.groups, **written_out(slides)}
+        made = [""] * len(node.inputs)
+        if wanted[0]:
+            more = output_padding(slides)
+            made[0] = write.own("ConvDataGrad", dy, weights, output_padding=more, **attributes)
+        if wanted[1]:
+            kernel = list(shapes[1][2:])
+            made[1] = write.own("ConvWeightGrad", x, dy, kernel_shape=kernel, **attributes)
+        if any(wanted[2:]):
+            axes = [0, *range(2, len(shapes[2]))]
+            made[2] = write.reduced(dy, axes, keep=False)
+        return made
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Partial sums on the matrix unit, a reduction where channels are split, the bias."""
         x, weights, *bias = ctx.inputs(node)
         (output,) = node.outputs
         kind = ctx.type(output)
-        groups = int(node.attributes.get("group", 1))
-        outs, ins, *kernel = weights.shape
-        slides = slides_of(node, x.shape[2:], tuple(kernel), kind.shape[2:])
-        problem = Problem(kind.shape[0], groups, outs // groups, ins, slides)
-        builder = ctx.builder
-        x = builder.reshape(x, (x.shape[0], groups, ins, *x.shape[2:]))
-        weights = builder.reshape(weights, (groups, outs // groups, ins, *kernel))
+        whole = Convolution.of(node, x.shape, weights.shape, kind.shape)
         label = f"{output} sums" if bias else output
-        made = builder.reshape(convolve(ctx, problem, x, weights, label), kind.shape)
+        sums = convolve(
+            ctx, whole.problem, whole.apart_data(ctx, x), whole.apart_weights(ctx, weights), label
+        )
+        made = ctx.builder.reshape(sums, kind.shape)
         if bias:
-            column = builder.reshape(bias[0], (outs, *(1 for _ in kernel)))
+            outs, _, *kernel = weights.shape
+            column = ctx.builder.reshape(bias[0], (outs, *(1 for _ in kernel)))
             made = elementwise(ctx, BinaryOp("add"), {"a": made, "b": column}, made.dtype, output)
         ctx.define(output, made)

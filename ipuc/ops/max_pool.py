@@ -10,6 +10,8 @@ import numpy as np
 from ipuc.codelets.pool_indices import MaxPoolIndices
 from ipuc.graph.ir import Node
 from ipuc.ops.pooling import Pooling
+from ipuc.ops.windowed import written_out
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.pool_blocks import Part
 from ipuc.planner.pooling import pool
@@ -20,6 +22,17 @@ class MaxPool(Pooling):
 
     name: ClassVar[str] = "MaxPool"
     kind: ClassVar[str] = "max"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Each window gives its own to its first largest element, as in PyTorch."""
+        del wanted
+        (x,), dy = node.inputs, upstream[0]
+        slides = self.windows(node, write.shape(x), write.shape(dy))
+        kernel = [s.kernel for s in slides]
+        attributes = {"kernel_shape": kernel, **written_out(slides)}
+        return [write.own("MaxPoolGrad", x, node.outputs[0], dy, **attributes)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """The pooling; indices are a second compute set, which reads a table of positions."""

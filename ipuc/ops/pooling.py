@@ -9,12 +9,14 @@ from ipuc.codelets.pool import Pool
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
 from ipuc.ops.reducing import mean, norm, plain
-from ipuc.ops.windowed import slides_of
+from ipuc.ops.windowed import output_padding, slides_of, written_out
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.pool_blocks import Part, covers
 from ipuc.planner.pooling import pool
 from ipuc.planner.window import Slide
 from ipuc.program.tensor import Tensor
+from ipuc.types import Shape
 
 
 class Pooling(Op):
@@ -57,12 +59,16 @@ class Pooling(Op):
             return mean(ctx, x, axes, output, x.dtype)
         return norm(ctx, x, axes, float(node.attributes.get("p", 2)), output, x.dtype)
 
-    @staticmethod
-    def slides(ctx: Context, node: Node) -> tuple[Slide, ...]:
+    @classmethod
+    def slides(cls, ctx: Context, node: Node) -> tuple[Slide, ...]:
         """The sliding window of each field dimension."""
-        field = ctx.type(node.inputs[0]).shape[2:]
+        return cls.windows(node, ctx.type(node.inputs[0]).shape, ctx.type(node.outputs[0]).shape)
+
+    @staticmethod
+    def windows(node: Node, data: Shape, result: Shape) -> tuple[Slide, ...]:
+        """The same, from the shapes [batch, channels, ...] of input and output."""
         kernel = tuple(int(k) for k in node.attributes["kernel_shape"])
-        return slides_of(node, field, kernel, ctx.type(node.outputs[0]).shape[2:])
+        return slides_of(node, data[2:], kernel, result[2:])
 
     def counted_ends(self, node: Node, slides: tuple[Slide, ...]) -> list[int | None]:
         """Where the zeros that a mean counts end, per dimension; None if it counts none."""
@@ -78,3 +84,30 @@ def _counted(part: Part, slide: Slide, end: int | None) -> tuple[int, int]:
     last = int(part.begin[0]) + part.size - 1
     reach = last * slide.stride + (slide.kernel - 1) * slide.dilation + 1 - slide.pad
     return before, max(0, after - max(0, reach - end))
+
+
+def shares(write: GraphWriter, dy: str, slides: Sequence[Slide], ends: Sequence[int | None]) -> str:
+    """Write the gradient of a mean over windows: dy's share for every element of each window.
+
+    Args:
+        write: takes the node.
+        dy: gradient of the means: [batch, channels, *out].
+        slides: one per field dimension.
+        ends: see `Pooling.counted_ends`.
+    """
+    attributes = written_out(slides)
+    pads, dims = attributes["pads"], len(slides)
+    counted = [s.field if end is None else s.pad + end for s, end in zip(slides, ends, strict=True)]
+    over = [0 if end is not None else s.pad for s, end in zip(slides, ends, strict=True)]
+    for s, end, extent, pad in zip(slides, ends, counted, pads[dims:], strict=True):
+        reach = (s.out - 1) * s.stride + (s.kernel - 1) * s.dilation + 1
+        over.append(pad if end is None else max(0, reach - extent))
+    return write.own(
+        "AveragePoolGrad",
+        dy,
+        kernel_shape=[s.kernel for s in slides],
+        output_padding=output_padding(slides),
+        counted=counted,
+        counted_pads=over,
+        **attributes,
+    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from ipuc.errors import ShapeError
 from ipuc.graph.ir import Node
 from ipuc.planner.window import Slide
 from ipuc.types import Shape
@@ -49,3 +53,57 @@ def begin_pads(node: Node, field: Shape, kernel: Shape, out: Shape) -> list[int]
         total = max(0, (o - 1) * s + (k - 1) * d + 1 - n)
         pads.append(total // 2 if mode == "SAME_UPPER" else total - total // 2)
     return pads
+
+
+def written_out(slides: Sequence[Slide]) -> dict[str, Any]:
+    """The attributes of sliding windows, for gradients: whatever mode the node had, in numbers.
+
+    The end is padded as far as the last window reaches, so that rounding down gives the right
+    number of windows.
+
+    Returns:
+        `strides`, `dilations` and `pads`.
+    """
+    ends = [max(0, -_unread(s)) for s in slides]
+    return {
+        "strides": [s.stride for s in slides],
+        "dilations": [s.dilation for s in slides],
+        "pads": [*(s.pad for s in slides), *ends],
+    }
+
+
+def output_padding(slides: Sequence[Slide]) -> list[int]:
+    """Elements at the end of each dimension that no window reads: the gradient there is 0."""
+    return [max(0, _unread(s)) for s in slides]
+
+
+def _unread(slide: Slide) -> int:
+    """Elements behind the last window; how far that reaches over the end, if negative."""
+    last = (slide.out - 1) * slide.stride - slide.pad
+    return slide.field - last - ((slide.kernel - 1) * slide.dilation + 1)
+
+
+def field_of(node: Node, out: Shape, kernel: Shape) -> Shape:
+    """Extents of the field whose gradient a node makes, from its attributes in numbers.
+
+    Source: ONNX ConvTranspose-11.
+
+    Raises:
+        ShapeError: the attributes do not fit the rank.
+    """
+    named = ("strides", "dilations", "pads", "output_padding")
+    strides, dilations, pads, more = (list(node.attributes[name]) for name in named)
+    dims = len(out)
+    if [len(strides), len(dilations), len(pads), len(more), len(kernel)] != [
+        *(dims, dims, 2 * dims, dims, dims)
+    ]:
+        raise ShapeError(f"the attributes do not fit {dims} field dimensions", where=node.where())
+    return tuple(
+        (out[d] - 1) * strides[d]
+        + (kernel[d] - 1) * dilations[d]
+        + 1
+        + more[d]
+        - pads[d]
+        - pads[dims + d]
+        for d in range(dims)
+    )

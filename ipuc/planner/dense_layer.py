@@ -32,8 +32,9 @@ class DenseLayer:
         ins: columns of x and of W.
         outs: columns of y, rows of W.
         itemsize: bytes of an element.
-        passes: the plans; none where the planner is not asked. Made once, with the memory of the
-            layer that is lowered then: all passes must follow one decision.
+        layer: name whose memory and pinned plan decide for all passes, as they must follow one
+            decision; that of the layer which is lowered when this is made, if empty.
+        passes: the plans; none where the planner is not asked.
     """
 
     ctx: Context
@@ -41,18 +42,20 @@ class DenseLayer:
     ins: int
     outs: int
     itemsize: int
+    layer: str = ""
     passes: Passes | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Plan the passes."""
         ctx, sizes = self.ctx, (self.batch, self.ins, self.outs)
-        pinned = ctx.choices.pinned(ctx.builder.layer)
+        self.layer = self.layer or ctx.builder.layer
+        pinned = ctx.choices.pinned(self.layer)
         self.passes = None
         if ctx.granularity == "tile" and 0 not in sizes and pinned is None:
             self.passes = choose_passes(
                 ctx.target,
                 Dense(*sizes, self.itemsize),
-                ctx.choices.memory(ctx.builder.layer),
+                ctx.choices.memory(self.layer),
                 np.dtype(ctx.partials(self.itemsize)).itemsize,
             )
 
