@@ -21,6 +21,7 @@ from ipuc.cli.output import counted, next_step, print_json, progress, say, shell
 from ipuc.cli.paths import settle_output
 from ipuc.cli.remedies_text import find_remedies, print_remedies, remedies_json
 from ipuc.cli.source import SUFFIX, compile_arguments, compile_from, is_program
+from ipuc.cli.training_text import print_training
 from ipuc.errors import OptionError
 from ipuc.importer.limits import readable
 from ipuc.planner.plan_file import write_plan
@@ -42,6 +43,7 @@ Examples:
   ipuc compile model.onnx --precision "mixed,conv1=float32" --stochastic-rounding 1
   ipuc compile model.onnx --available-memory "0.6,conv1=0.3,fc*=1.0" --save-plan plan.json
   ipuc compile model.onnx --plan plan.json
+  ipuc compile model.onnx --train --optimizer sgd:lr=0.1 --batch 16
 
 `ipuc info MODEL.onnx` says which of these options a model needs.
 """
@@ -105,6 +107,7 @@ def command(
         size = readable(path.stat().st_size)
         say(f"{model} compiled in {seconds[0]:.1f} s: {path}, {size}")
         print_facts(facts)
+        print_training(program)
         if planned is not None:
             say(f"plans written: {plans}, {counted(planned, 'layer')}")
     if not memory["fits"]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from ipuc.cli.guard import State
+from ipuc.cli.training_options import TrainOptions, train_options
 from ipuc.errors import OptionError
 from ipuc.importer.limits import DEFAULT_MAX_BYTES, readable
 from ipuc.target import MAX_IPUS
@@ -69,6 +70,7 @@ class CompileOptions:
         plan: a file of plans to pin.
         ipus: IPUs to use.
         shard: how layers are shared out over them.
+        training: how to train, if that is what is compiled.
         given: the flags that were used and only a compile can obey.
     """
 
@@ -85,6 +87,7 @@ class CompileOptions:
     plan: Path | None = None
     ipus: int = 1
     shard: str = DEFAULT_SHARD
+    training: TrainOptions = field(default_factory=TrainOptions)
     given: tuple[str, ...] = field(default=())
 
 
@@ -107,6 +110,7 @@ def compile_options(function: Function) -> Function:
         plan: Path | None,
         ipus: int | None,
         shard: str | None,
+        training: TrainOptions,
         **rest: Any,
     ) -> Any:
         used = {
@@ -120,6 +124,7 @@ def compile_options(function: Function) -> Function:
             "--plan": plan,
             "--ipus": ipus,
             "--shard": shard,
+            "--train": training.train or None,
         }
         options = CompileOptions(
             target or DEFAULT_TARGET,
@@ -135,6 +140,7 @@ def compile_options(function: Function) -> Function:
             plan,
             ipus or 1,
             DEFAULT_SHARD if shard is None else shard,
+            training,
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
         return function(*args, options=options, **rest)
@@ -218,6 +224,7 @@ def compile_options(function: Function) -> Function:
                 "needed; auto: cycles, if every IPU fits; or the first layers of the second IPU "
                 f"and of each further one.  [default: {DEFAULT_SHARD}]",
             ),
+            train_options,
             max_bytes_option,
         )
     ):

@@ -141,6 +141,7 @@ def compile_arguments(options: CompileOptions) -> dict[str, Any]:
         "batch": options.batch,
         "constants": constants_of(options),
         "max_bytes": options.max_bytes,
+        "training": options.training.training(),
     }
 
 
