@@ -1,0 +1,1 @@
+"""Granularity `worker`: layers become vertices by PopLibs' rules of the winter 2016/17."""
