@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from onnx import helper, numpy_helper
 
-from ipuc.errors import OptionError, nearest
+from ipuc.errors import ContainerError, OptionError, nearest
+from ipuc.files import whole
 from ipuc.graph.ir import Graph
 from ipuc.graph.proto import node_to_proto, type_to_proto
 
@@ -61,3 +64,21 @@ def to_model(
     model.ir_version = min(model.ir_version, max(10, helper.find_min_ir_version_for(opsets, True)))
     helper.set_model_props(model, graph.metadata)
     return model
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model into one file; whole or not at all.
+
+    Raises:
+        ContainerError: the file cannot be written, or the model is over 2 GB.
+    """
+    try:
+        data = model.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ContainerError(
+            f"the model cannot be written as one file: {error}",
+            where=str(path),
+            fix="an ONNX file holds at most 2 GB",
+        ) from error
+    with whole(path, "the model") as stream:
+        stream.write(data)
