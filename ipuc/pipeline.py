@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic
+from ipuc.emulator.machine import tensor_values
 from ipuc.emulator.run import Emulator
-from ipuc.errors import OptionError, ValueRangeError
+from ipuc.errors import ContainerError, OptionError, ValueRangeError
 from ipuc.graph.infer import UndecidedShape
 from ipuc.graph.ir import Graph
-from ipuc.graph.record import to_json
+from ipuc.graph.record import from_json, to_json
 from ipuc.importer.deciding import trace
 from ipuc.importer.digest import Model, digest
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
@@ -35,6 +36,7 @@ from ipuc.planner.context import Granularity
 from ipuc.planner.precision import Precision, parse_precision
 from ipuc.profile.record import profile
 from ipuc.program.program import Program
+from ipuc.program.tensor import Tensor, View
 from ipuc.target import Target, several
 from ipuc.training.build import training_graph
 from ipuc.training.loss import LABELS
@@ -159,7 +161,7 @@ def compile_model(
     with _stage("lower", seconds, tell):
         program = lower_for(target=machine, firsts=firsts)
     path = Path(source) if isinstance(source, str | Path) else None
-    program.graph_text = to_json(graph)
+    program.graph_text = to_json(graph, [] if training is None else not_held(program, graph))
     program.metadata |= {
         "model": graph.name,
         "file": path.name if path else None,
@@ -271,6 +273,41 @@ def run_program(
         overflows.clear()
         overflows.update(emulator.stores.overflows)
     return outputs
+
+
+def not_held(program: Program, graph: Graph) -> list[str]:
+    """Constants of a graph that cannot be read from its program: folded, or in another type."""
+    return [
+        name
+        for name, array in graph.constants.items()
+        if name not in program.values or program.values[name].dtype != array.dtype
+    ]
+
+
+def initial_graph(program: Program) -> Graph:
+    """The op graph of a program, with constants and state as the program holds them.
+
+    Raises:
+        ContainerError: the program carries no op graph, or not all of it.
+    """
+
+    def contents(name: str) -> Array:
+        held = program.state.get(name)
+        tensor = held.tensor if held else program.values.get(name)
+        if tensor is None or not program.constants.keys() >= _variables(tensor):
+            raise ContainerError(
+                f'the program does not hold the constant "{name}"', fix="compile it with --train"
+            )
+        found = tensor_values(tensor, program.constants.__getitem__)
+        return found.astype(types[name].dtype, copy=False)
+
+    types = from_json(program.graph_text).types
+    return from_json(program.graph_text, contents)
+
+
+def _variables(tensor: Tensor) -> set[int]:
+    sources = (piece.source for piece in tensor.pieces)
+    return {source.variable for source in sources if isinstance(source, View)}
 
 
 def check_labels(program: Program, inputs: Mapping[str, Array]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ipuc.cli.modelled import cost_of, noted_memory
-from ipuc.cli.output import duration, say, table
+from ipuc.cli.output import counted, duration, say, table
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.importer.limits import readable
 from ipuc.profile.record import MODELLED
@@ -38,6 +38,9 @@ def program_facts(program: Program, *, count: bool = False) -> dict[str, Any]:
         "precision": about.get("precision"),
         **Arithmetic.of(about).to_metadata(),
         "granularity": about.get("granularity"),
+        "outline": bool(about.get("outline", False)),
+        "functions": len(program.functions),
+        "calls": len(program.calls()),
         "training": bool(about.get("training", False)),
         "vertices": counts.vertices,
         "edges": counts.edges,
@@ -105,6 +108,11 @@ def print_facts(facts: dict[str, Any]) -> None:
     )
     if facts["ipus"] > 1:
         _print_ipus(facts)
+    if facts["outline"]:
+        say(
+            f"  {counted(facts['functions'], 'function')} for {counted(facts['calls'], 'layer')}: "
+            "vertices and code of identical layers exist once"
+        )
     names = ("vertices", "edges", "messages", "variables", "compute_sets")
     graph = facts["graph"]
     rows = [

@@ -70,6 +70,7 @@ class CompileOptions:
         plan: a file of plans to pin.
         ipus: IPUs to use.
         shard: how layers are shared out over them.
+        outline: identical layers share one program function.
         training: how to train, if that is what is compiled.
         given: the flags that were used and only a compile can obey.
     """
@@ -87,6 +88,7 @@ class CompileOptions:
     plan: Path | None = None
     ipus: int = 1
     shard: str = DEFAULT_SHARD
+    outline: bool = False
     training: TrainOptions = field(default_factory=TrainOptions)
     given: tuple[str, ...] = field(default=())
 
@@ -110,6 +112,7 @@ def compile_options(function: Function) -> Function:
         plan: Path | None,
         ipus: int | None,
         shard: str | None,
+        outline: bool | None,
         training: TrainOptions,
         **rest: Any,
     ) -> Any:
@@ -124,6 +127,7 @@ def compile_options(function: Function) -> Function:
             "--plan": plan,
             "--ipus": ipus,
             "--shard": shard,
+            "--outline": outline,
             "--train": training.train or None,
         }
         options = CompileOptions(
@@ -140,6 +144,7 @@ def compile_options(function: Function) -> Function:
             plan,
             ipus or 1,
             DEFAULT_SHARD if shard is None else shard,
+            bool(outline),
             training,
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
@@ -223,6 +228,13 @@ def compile_options(function: Function) -> Function:
                 help="How layers are shared out over IPUs: so that cycles are even, or the memory "
                 "needed; auto: cycles, if every IPU fits; or the first layers of the second IPU "
                 f"and of each further one.  [default: {DEFAULT_SHARD}]",
+            ),
+            click.option(
+                "--outline/--no-outline",
+                default=None,
+                help="Identical layers share one program function: their vertices and code exist "
+                "once, and each layer copies its operands in and its result out.  "
+                "[default: no-outline]",
             ),
             train_options,
             max_bytes_option,

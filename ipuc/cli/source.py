@@ -137,6 +137,7 @@ def compile_arguments(options: CompileOptions) -> dict[str, Any]:
         "choices": _choices(options),
         "ipus": options.ipus,
         "shard": _shard(options),
+        "outline": options.outline,
         "shapes": _shapes(options),
         "batch": options.batch,
         "constants": constants_of(options),

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError
-from ipuc.graph.ir import Graph, Node
+from ipuc.graph.ir import Graph, Node, State
 from ipuc.types import TensorType
 
 #: Attribute arrays up to this many elements are written out.
 _WRITTEN = 64
 
 
-def to_json(graph: Graph) -> str:
+def to_json(graph: Graph, inside: Collection[str] = ()) -> str:
     """Write the op graph as JSON.
+
+    Args:
+        graph: the op graph.
+        inside: constants whose contents are written too: those that the program does not hold.
 
     Returns:
         An object with `name`, `opset`, `inputs`, `outputs`, `values` (name to [dtype, shape],
         constants included), `constants` (names), `state` (name to the value it becomes) and
         `nodes`, each with `name`, `op`, `domain`, `opset`, `inputs`, `outputs`, `attributes`,
-        `origins`, `layer` and `layer_pass`. Contents of constants and state are left out: the
-        program has them.
+        `origins`, `layer` and `layer_pass`; and `contents` (constants in base64). Contents of
+        other constants and of state are left out: the program has them.
     """
     return json.dumps(
         {
@@ -35,6 +42,7 @@ def to_json(graph: Graph) -> str:
             "constants": list(graph.constants),
             "state": {name: state.output for name, state in graph.state.items()},
             "nodes": [_node(node) for node in graph.nodes],
+            "contents": {name: _packed(graph.constants[name]) for name in inside},
         },
         separators=(",", ":"),
     )
@@ -71,25 +79,52 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def from_json(text: str) -> Graph:
-    """Read a graph that `to_json` wrote: its structure, without the contents of constants.
+def _packed(array: NDArray[Any]) -> str:
+    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    return base64.b64encode(little.tobytes()).decode("ascii")
 
-    Attributes come back as JSON values; `constants` is empty, though `types` has them.
+
+def _unpacked(text: Any, kind: TensorType) -> NDArray[Any]:
+    dtype = np.dtype(kind.dtype).newbyteorder("<")
+    flat = np.frombuffer(base64.b64decode(str(text), validate=True), dtype)
+    return flat.reshape(kind.shape).astype(kind.dtype)
+
+
+def from_json(text: str, arrays: Callable[[str], NDArray[Any]] | None = None) -> Graph:
+    """Read a graph that `to_json` wrote.
+
+    Args:
+        text: the JSON.
+        arrays: gives the contents of a constant or state that the program holds. Without it
+            `constants` and `state` are empty, though `types` has them.
+
+    Attributes come back as JSON values.
 
     Raises:
         ContainerError: the text is no such record.
     """
     try:
         record = json.loads(text)
+        types = {
+            name: TensorType(str(dtype), tuple(int(n) for n in shape))
+            for name, (dtype, shape) in record["values"].items()
+        }
+        packed = record.get("contents", {})
+        constants, state = {}, {}
+        if arrays is not None:
+            for name in record["constants"]:
+                known = packed.get(name)
+                found = arrays(name) if known is None else _unpacked(known, types[name])
+                constants[name] = found
+            for name, output in record.get("state", {}).items():
+                state[name] = State(str(output), arrays(name))
         return Graph(
             name=str(record["name"]),
             inputs=[str(name) for name in record["inputs"]],
             outputs=[str(name) for name in record["outputs"]],
-            types={
-                name: TensorType(str(dtype), tuple(int(n) for n in shape))
-                for name, (dtype, shape) in record["values"].items()
-            },
-            constants={},
+            types=types,
+            constants=constants,
+            state=state,
             nodes=[
                 Node(
                     name=str(node["name"]),
