@@ -70,13 +70,13 @@ class ConvWeightGradAop(Codelet):
         )
         sizes = batch.windows["deltas"][2:4], batch.windows["acts"][2:4]
         for number, (group_in, group_out, *place) in enumerate(self.tasks):
-            met = [
-                _met(out, field, at, step)
+            hits = [
+                met(out, field, at, step)
                 for out, field, at, step in zip(*sizes, place, self.stride, strict=True)
             ]
-            if any(there.start >= there.stop for there, _ in met):
+            if any(there.start >= there.stop for there, _ in hits):
                 continue
-            (rows, rows_in), (columns, columns_in) = met
+            (rows, rows_in), (columns, columns_in) = hits
             left = deltas[..., group_out, rows, columns, :]
             right = acts[..., group_in, rows_in, columns_in, :]
             depth = math.prod(left.shape[axes:-1])
@@ -131,7 +131,7 @@ class ConvWeightGradAop(Codelet):
         )
 
 
-def _met(outs: int, field: int, at: int, stride: int) -> tuple[slice, slice]:
+def met(outs: int, field: int, at: int, stride: int) -> tuple[slice, slice]:
     """Deltas that meet an activation along one dimension, and those activations.
 
     Args:

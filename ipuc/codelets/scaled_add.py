@@ -34,11 +34,14 @@ _LOOP = {"": 3, "float16": 4, "float32": 5}
 class ScaledAdd(Codelet):
     """a = a + scale * b, in float32, and rounded once. Windows of a and b have one shape.
 
+    Or a - scale * b: then a learning rate is the scale of a gradient as it is.
+
     scale: one element, without axes: a learning rate may change while the program stays. A sum
     without a factor is BinaryOpInPlace("add").
 
     Attributes:
         other: element type of b where it is not that of a: "float16" or "float32"; "" otherwise.
+        subtract: subtract the product.
 
     Source: PopLibs popopsCycleEstimators.cpp, ScaledAddSupervisor: 57, or 63 where a rest fills no
     vector, + W * (25 + k * n), n vectors of the busiest worker, k = 3 of one type, 4 of halves
@@ -46,6 +49,7 @@ class ScaledAdd(Codelet):
     """
 
     other: str = ""
+    subtract: bool = False
 
     name: ClassVar[str] = "ScaledAdd"
     fields: ClassVar[tuple[FieldSpec, ...]] = (InOut("a"), In("b"), In("scale"))
@@ -55,7 +59,7 @@ class ScaledAdd(Codelet):
         axes = len(batch.windows["a"])
         scale = operands["scale"]
         scale = scale.reshape(*scale.shape, *(1 for _ in range(axes)))
-        product = operands["b"] * scale
+        product = operands["b"] * (-scale if self.subtract else scale)
         product += operands["a"]
         return {"a": product}
 
@@ -96,4 +100,5 @@ class ScaledAdd(Codelet):
             Example(cls(), block, halves, away, wider),
             Example(cls("float16"), block, {"b": "float16"}, away, wider),
             Example(cls("float32"), vector, {"a": "float16"}, away, longer),
+            Example(cls(subtract=True), vector, ranges=away, larger=longer),
         )
