@@ -35,7 +35,7 @@ from ipuc.planner.choices import Choices
 from ipuc.planner.context import Granularity
 from ipuc.planner.precision import Precision, parse_precision
 from ipuc.profile.record import profile
-from ipuc.program.program import Program
+from ipuc.program.program import Layer, Program
 from ipuc.program.tensor import Tensor, View
 from ipuc.target import Target, several
 from ipuc.training.build import training_graph
@@ -273,6 +273,25 @@ def run_program(
         overflows.clear()
         overflows.update(emulator.stores.overflows)
     return outputs
+
+
+def first_not_finite(
+    program: Program, inputs: Mapping[str, Array], arithmetic: Arithmetic | None = None
+) -> tuple[Layer, str] | None:
+    """Run a program again and find the first layer that makes NaN or infinity of finite numbers.
+
+    Returns:
+        The layer, and the value that it makes; None if all values are finite.
+    """
+    emulator = Emulator(program, arithmetic=arithmetic)
+    emulator.run(inputs)
+    for layer in program.layers:
+        for name in layer.outputs:
+            if name in program.values:
+                values = emulator.value(name)
+                if values.dtype.kind == "f" and not np.isfinite(values).all():
+                    return layer, name
+    return None
 
 
 def not_held(program: Program, graph: Graph) -> list[str]:

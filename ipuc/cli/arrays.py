@@ -161,8 +161,11 @@ def _read_one(
     return image_input(path, kind, metadata, name)
 
 
-def describe_array(name: str, array: Array) -> list[str]:
-    """Say in a few lines what an output is: type, range, and the top classes of a class vector."""
+def describe_array(name: str, array: Array, *, classes: bool = True) -> list[str]:
+    """Say in a few lines what an output is: type, range, and the top classes of a class vector.
+
+    With `classes` off it is no class vector, whatever it looks like.
+    """
     kind = TensorType(array.dtype.name, array.shape)
     head = f"{name or '(no name)'}: {kind}"
     if not array.size:
@@ -179,9 +182,9 @@ def describe_array(name: str, array: Array) -> list[str]:
         count = numbers["not_finite"]
         line += f", {count} {'value is' if count == 1 else 'values are'} not finite"
     lines = [line]
-    classes = top_classes(array)
-    for row, found in enumerate(classes):
-        lines.append("  top 5 classes:" if len(classes) == 1 else f"  top 5 classes of row {row}:")
+    tops = top_classes(array) if classes else []
+    for row, found in enumerate(tops):
+        lines.append("  top 5 classes:" if len(tops) == 1 else f"  top 5 classes of row {row}:")
         lines += [f"    {index:>6}  {_number(value)}" for index, value in found]
     return lines
 

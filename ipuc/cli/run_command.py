@@ -29,6 +29,7 @@ from ipuc.cli.output import (
 )
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import open_program
+from ipuc.cli.training_text import is_training, print_step
 from ipuc.npz import write_arrays
 from ipuc.pipeline import run_program
 from ipuc.program.program import Program
@@ -109,7 +110,7 @@ def command(
                         "dtype": array.dtype.name,
                         "shape": list(array.shape),
                         **summary(array),
-                        "top": _classes(array),
+                        "top": [] if is_training(opened.program) else _classes(array),
                     }
                     for name, array in outputs.items()
                 },
@@ -119,9 +120,13 @@ def command(
             }
         )
         return
-    for name, array in outputs.items():
-        for line in describe_array(name, array):
-            say(line)
+    if is_training(opened.program):
+        print_step(opened.program, given.arrays, outputs)
+        remark = ""
+    else:
+        for name, array in outputs.items():
+            for line in describe_array(name, array):
+                say(line)
     if remark and any(top_classes(array) for array in outputs.values()):
         say(f"  {remark}")
     if target is not None:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from ipuc.cli.output import counted, say
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.cli.arrays import describe_array
+from ipuc.cli.output import counted, say, table, warn
+from ipuc.emulator.machine import tensor_values
+from ipuc.pipeline import first_not_finite
 from ipuc.program.program import Program
+from ipuc.training.loss import LOSS
+
+Array = NDArray[Any]
 
 #: Weights that are named in one line.
 _NAMED = 60
@@ -27,3 +39,44 @@ def print_training(program: Program) -> None:
             rest = f" and {more} more" if more > 0 else ""
             listed = ", ".join(str(name) for name in names[:_NAMED])
             say(f"    {word}: {counted(len(names), 'weight')}: {listed}{rest}")
+
+
+def is_training(program: Program) -> bool:
+    """Whether a program is one step of training."""
+    return isinstance(program.metadata.get("training"), dict)
+
+
+def print_step(program: Program, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    """Print what a training step has made: the loss, and how far weights and state moved."""
+    rows = [["changed", "type", "largest change", "largest value"]]
+    for name, array in outputs.items():
+        if name not in program.state:
+            for line in describe_array(name, array, classes=False):
+                say(line)
+            continue
+        held = program.state[name]
+        before = tensor_values(held.tensor, program.constants.__getitem__).astype(np.float32)
+        moved = np.abs(array - before).max(initial=0)
+        kind = f"{array.dtype.name}[{'x'.join(map(str, array.shape))}]"
+        rows.append([name, kind, f"{moved:.4g}", f"{np.abs(array).max(initial=0):.4g}"])
+    if len(rows) > 1:
+        table(rows, right=range(2, 4))
+    _warn_not_finite(program, inputs, outputs)
+
+
+def _warn_not_finite(
+    program: Program, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> None:
+    """Say in which layer numbers were lost, if the loss or anything else is not finite."""
+    lost = [name for name, array in outputs.items() if not np.isfinite(array).all()]
+    found = first_not_finite(program, inputs) if lost else None
+    if found is None:
+        return
+    layer, value = found
+    what = "the loss" if LOSS in lost else f'"{lost[0]}"'
+    label = f", {layer.label}" if layer.label and layer.label != layer.layer else ""
+    warn(
+        f'{what} is not finite; the first NaN or infinity is "{value}", made by {layer.op} of '
+        f'layer "{layer.layer}"{label} ({layer.layer_pass}); lower the learning rate, or in '
+        "halves set --loss-scale, --saturate, or --precision mixed,LAYER=float32"
+    )
