@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ipuc.errors import ShapeError, ValueRangeError
+from ipuc.errors import ShapeError
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
+from ipuc.ops.gather_grad import add_slices
 from ipuc.ops.shaping import axis_of
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
-from ipuc.planner.gathering import look_up, pick
+from ipuc.planner.gathering import look_up, pick, positions
 from ipuc.planner.views import progressions, take
 from ipuc.program.tensor import Tensor
 from ipuc.types import Ints
@@ -29,6 +29,16 @@ class Gather(Op):
 
     name: ClassVar[str] = "Gather"
 
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Each slice's gradient is added where it was picked."""
+        del wanted
+        x, indices = node.inputs
+        shape = write.shape(x)
+        axis = axis_of(node, len(shape))
+        return [add_slices(write, upstream[0], axis, indices, shape[axis]), ""]
+
     def lower(self, ctx: Context, node: Node) -> None:
         """A view, or one vertex per slice, or vertices that read the indices when they run."""
         x = ctx.tensor(node.inputs[0])
@@ -41,21 +51,8 @@ class Gather(Op):
                 raise ShapeError("it picks from an axis of extent 0", where=node.where())
             made = look_up(ctx, x, axis, ctx.tensor(node.inputs[1]), output)
         else:
-            made = _pick_known(ctx, x, axis, _positions(known, x.shape[axis], node), output)
+            made = _pick_known(ctx, x, axis, positions(known, x.shape[axis], node.where()), output)
         ctx.define(output, ctx.builder.reshape(made, shape, output))
-
-
-def _positions(indices: NDArray[Any], extent: int, node: Node) -> Ints:
-    """Hold constant indices to their range, and count them from the front: int64[n]."""
-    flat = indices.reshape(-1).astype(np.int64)
-    wrong = (flat < -extent) | (flat >= extent)
-    if wrong.any():
-        raise ValueRangeError(
-            f"index {int(flat[np.argmax(wrong)])} is outside an axis of extent {extent}",
-            where=node.where(),
-            fix=f"use indices from {-extent} to {extent - 1}",
-        )
-    return np.where(flat < 0, flat + extent, flat)
 
 
 def _pick_known(ctx: Context, x: Tensor, axis: int, indices: Ints, name: str) -> Tensor:

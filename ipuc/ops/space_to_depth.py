@@ -25,8 +25,8 @@ class SpaceToDepth(Op):
     ) -> Sequence[str]:
         """DepthToSpace moves the pixels back."""
         del wanted
-        given = {key: node.attributes.get(key) for key in ("blocksize", "mode")}
-        return [write.op("DepthToSpace", upstream[0], **given)]
+        size, mode = int(node.attributes["blocksize"]), node.attributes.get("mode")
+        return [write.op("DepthToSpace", upstream[0], blocksize=size, mode=mode)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Split both spatial axes, turn, merge: a view."""

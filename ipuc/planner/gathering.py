@@ -1,14 +1,18 @@
-"""Slices picked from a table: by indices known to the compiler, or only to the run."""
+"""Slices picked from a table, or added to it: by indices known when compiled, or only when run."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.codelets.gather import Gather
 from ipuc.codelets.multi_slice import MultiSlice
+from ipuc.codelets.multi_update_add import MultiUpdateAdd
+from ipuc.errors import ValueRangeError
 from ipuc.planner.context import Context
 from ipuc.planner.portions import Portion, portions, row_major
 from ipuc.planner.reduction import reduce
@@ -16,7 +20,7 @@ from ipuc.planner.search import candidates, rank
 from ipuc.program.builder import common_factors
 from ipuc.program.family import Access, separable
 from ipuc.program.split import bounds
-from ipuc.program.tensor import Tensor, View, coalesce
+from ipuc.program.tensor import Tensor, View, coalesce, fill
 from ipuc.types import Ints, Shape
 
 #: Share of a tile's memory that its part of a table may take (PopLibs' default proportion).
@@ -74,6 +78,23 @@ def _align(ctx: Context, tensor: Tensor, axis: int, out: Tensor) -> _Table:
 def _result(ctx: Context, tensor: Tensor, axis: int, count: int, name: str) -> Tensor:
     shape = (*tensor.shape[:axis], count, *tensor.shape[axis + 1 :])
     return ctx.builder.variable(name, tensor.dtype, shape)
+
+
+def positions(indices: NDArray[Any], extent: int, where: str) -> Ints:
+    """Hold constant indices to their range, and count them from the front: int64[n].
+
+    Raises:
+        ValueRangeError: an index is outside the axis.
+    """
+    flat = indices.reshape(-1).astype(np.int64)
+    wrong = (flat < -extent) | (flat >= extent)
+    if wrong.any():
+        raise ValueRangeError(
+            f"index {int(flat[np.argmax(wrong)])} is outside an axis of extent {extent}",
+            where=where,
+            fix=f"use indices from {-extent} to {extent - 1}",
+        )
+    return np.where(flat < 0, flat + extent, flat)
 
 
 def pick(ctx: Context, tensor: Tensor, axis: int, indices: Ints, name: str) -> Tensor:
@@ -211,6 +232,106 @@ def look_up(ctx: Context, tensor: Tensor, axis: int, offsets: Tensor, name: str)
     made = reduce(ctx, op, partials, [0], name).reshape(out.shape)
     assert made is not None
     return made
+
+
+def add_up(
+    ctx: Context, updates: Tensor, axis: int, offsets: Tensor, rows: int, name: str
+) -> Tensor:
+    """Add slices of an axis to zeros, each where its index says: the gradient of `look_up`.
+
+    Every vertex holds its columns of the table and adds its columns of all slices. A table whose
+    columns do not fit a tile is split by rows too.
+
+    Args:
+        ctx: the lowering.
+        updates: n slices on the axis.
+        axis: where they are numbered, not negative.
+        offsets: int32, any shape of n elements.
+        rows: slices of the result.
+        name: name of the result.
+
+    Returns:
+        A new row-major variable with `rows` slices on the axis; in float32, also of halves.
+    """
+    shape = (*updates.shape[:axis], rows, *updates.shape[axis + 1 :])
+    kind = "float32" if updates.dtype == "float16" else updates.dtype
+    if math.prod(shape) == 0 or updates.size == 0:
+        return fill(0.0, shape, kind)
+    out = ctx.builder.variable(name, kind, shape)
+    count = updates.shape[axis]
+    flat = ctx.builder.solid(ctx.builder.reshape(offsets, (count,), f"{name} indices"))
+    where, source = flat.view(), ctx.builder.solid(updates)
+    assert where is not None
+    table = _align(ctx, out, axis, source)
+    added = source.view()
+    assert added is not None
+    held, parts = _add_up_parts(ctx, table, count)
+    edges = bounds(rows, held)
+    ctx.builder.copy_into(out, fill(0.0, shape, kind), f"{name} zeros")
+    with ctx.builder.compute_set(name) as compute_set:
+        for part in range(held):
+            first, own = int(edges[part]), int(edges[part + 1] - edges[part])
+            for portion in portions(
+                table.extents,
+                parts,
+                _grains(table)[1:],
+                ctx.granularity,
+                ctx.target.worker_contexts,
+            ):
+                base = portion.access(
+                    table.base.variable,
+                    table.base.offset + first * table.row_stride,
+                    table.strides,
+                )
+                slices = portion.access(added.variable, added.offset, table.out_strides)
+                still = separable(where.offset, *(np.zeros_like(a.begin) for a in portion.axes))
+                compute_set.add(
+                    MultiUpdateAdd() if held == 1 else MultiUpdateAdd(first, rows),
+                    portion.numbers(row_major(parts), part * math.prod(parts)),
+                    base=Access(
+                        base.variable,
+                        base.offset,
+                        (own, *portion.shape),
+                        (table.row_stride, *table.strides),
+                    ),
+                    offsets=Access(where.variable, still, (count,), (where.axes[0][0][1],)),
+                    updates=Access(
+                        slices.variable,
+                        slices.offset,
+                        (count, *portion.shape),
+                        (table.out_stride, *table.out_strides),
+                    ),
+                )
+    return out
+
+
+def _add_up_parts(ctx: Context, table: _Table, count: int) -> tuple[int, list[int]]:
+    """Splits of the rows, and of the dimensions of a slice."""
+    target, grains = ctx.target, _grains(table)[1:]
+    limit = int(TABLE_SHARE * target.tile_memory_bytes)
+    counts = [-(-n // g) for n, g in zip(table.extents, grains, strict=True)]
+    whole = (table.rows + count) * table.itemsize * math.prod(grains)
+    rows = min(table.rows, target.tiles, max(1, -(-whole // limit)))
+    key = ("add up", table.rows, rows, table.extents, count, table.itemsize)
+    if key not in ctx.plans:
+        splits = candidates(counts, target.tiles // rows)
+        window = tuple(
+            np.minimum(-(-counts[d] // splits[:, d]) * grains[d], n)
+            for d, n in enumerate(table.extents)
+        )
+        held = -(-table.rows // rows)
+        each = np.prod(np.stack(window), axis=0) * table.itemsize
+        windows = {
+            "base": (held, *window),
+            "offsets": (count,),
+            "updates": (count, *window),
+        }
+        cycles = MultiUpdateAdd(0, table.rows).cycles(target, windows, table.itemsize)
+        exchange = -(-each * count // target.exchange_bytes_per_cycle)
+        over = each * (held + count) > limit
+        best = rank([over, cycles + exchange, np.prod(splits, axis=1)])[0]
+        ctx.plans[key] = [int(p) for p in splits[best]]
+    return rows, list(ctx.plans[key])
 
 
 def _grains(table: _Table) -> list[int]:
