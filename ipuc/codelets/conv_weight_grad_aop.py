@@ -27,6 +27,8 @@ from ipuc.types import Shape
 
 #: Channels of either operand that the outer product instruction takes.
 UNIT = 4
+#: The windows of activations.
+ACTS = ("acts", "more_acts", "last_acts")
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,25 @@ class ConvWeightGradAop(Codelet):
 
     acts: [images, in groups, rows, columns, in channels of a group]; deltas: [images, out groups,
     rows, columns, out channels of a group]; weight_deltas: [tasks, out channels, in channels].
+    Activations come in up to three windows: tasks that begin or end inside a row of the kernel
+    need other columns than whole rows do. A window that is not needed is empty.
 
     Attributes:
-        tasks: (in group, out group, row, column) of each task: groups counted in the windows, and
-            the place in the activations' window that the first of the deltas meets, which may lie
-            outside.
+        tasks: (window, in group, out group, row, column) of each task: the window of activations,
+            groups counted in it and in that of the deltas, and the place in it that the first of
+            the deltas meets, which may lie outside.
         stride: along y and x.
 
     Source: PopLibs, winter 2016/17, cycles of one worker: 5, + 9p for a task, + p (width + 1) for a
     row of it, p = ceil(out channels / 4) * ceil(in channels / 4). Sums stay in float32 inside.
     """
 
-    tasks: tuple[tuple[int, int, int, int], ...]
+    tasks: tuple[tuple[int, int, int, int, int], ...]
     stride: tuple[int, int] = (1, 1)
 
     name: ClassVar[str] = "ConvWeightGradAop"
     fields: ClassVar[tuple[FieldSpec, ...]] = (
-        In("acts", list_axes=3),
+        *(In(name, list_axes=3) for name in ACTS),
         In("deltas", list_axes=3),
         InOut("weight_deltas", list_axes=1),
     )
@@ -64,16 +68,14 @@ class ConvWeightGradAop(Codelet):
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """Multiply task by task, all vertices at once."""
         axes, grid = batch.axes, batch.grid
-        acts, deltas = operands["acts"], operands["deltas"]
+        deltas = operands["deltas"]
         total: Array = np.array(
             np.broadcast_to(operands["weight_deltas"], batch.full("weight_deltas"))
         )
-        sizes = batch.windows["deltas"][2:4], batch.windows["acts"][2:4]
-        for number, (group_in, group_out, *place) in enumerate(self.tasks):
-            hits = [
-                met(out, field, at, step)
-                for out, field, at, step in zip(*sizes, place, self.stride, strict=True)
-            ]
+        outs = batch.windows["deltas"][2:4]
+        for number, (window, group_in, group_out, *place) in enumerate(self.tasks):
+            acts, field = operands[ACTS[window]], batch.windows[ACTS[window]][2:4]
+            hits = [met(*way) for way in zip(outs, field, place, self.stride, strict=True)]
             if any(there.start >= there.stop for there, _ in hits):
                 continue
             (rows, rows_in), (columns, columns_in) = hits
@@ -109,21 +111,28 @@ class ConvWeightGradAop(Codelet):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """Kernel elements of a row, tasks that meet padding, a stride, several groups, halves."""
+        """Three windows, tasks that meet padding, a stride with several groups, halves."""
         plain: dict[str, Shape] = {
             "acts": (1, 1, 3, 6, 4),
+            "more_acts": (1, 1, 3, 4, 4),
+            "last_acts": (1, 1, 2, 3, 4),
             "deltas": (1, 1, 3, 4, 8),
             "weight_deltas": (3, 8, 4),
         }
-        row = cls(((0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 2)))
-        edge = cls(((0, 0, -1, 1), (0, 0, 0, 2), (0, 0, 1, 4)))
+        row = cls(((0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0)))
+        edge = cls(((0, 0, 0, -1, 1), (1, 0, 0, 0, -2), (2, 0, 0, 1, 2)))
         several: dict[str, Shape] = {
             "acts": (2, 2, 4, 5, 4),
+            "more_acts": (2, 1, 3, 3, 4),
+            "last_acts": (2, 1, 1, 1, 4),
             "deltas": (2, 2, 2, 2, 4),
-            "weight_deltas": (4, 4, 4),
+            "weight_deltas": (5, 4, 4),
         }
-        strided = cls(((0, 0, 0, 0), (1, 0, 0, 1), (0, 1, 1, 0), (1, 1, 1, 2)), (2, 2))
-        halves = {"acts": "float16", "deltas": "float16"}
+        strided = cls(
+            ((0, 0, 0, 0, 0), (0, 1, 0, 0, 1), (0, 1, 1, 1, 2), (1, 0, 1, 0, 0), (2, 0, 0, -2, 0)),
+            (2, 2),
+        )
+        halves = dict.fromkeys((*ACTS, "deltas"), "float16")
         return (
             Example(row, plain),
             Example(edge, plain, halves),

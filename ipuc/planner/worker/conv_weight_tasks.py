@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ipuc.codelets.conv_weight_grad_aop import ConvWeightGradAop, met
+from ipuc.codelets.conv_weight_grad_aop import ACTS, ConvWeightGradAop, met
 from ipuc.planner.window import Slide, SlideParts
 from ipuc.program.family import Access, separable
 from ipuc.program.split import Parts
@@ -16,6 +16,7 @@ from ipuc.types import Ints
 
 #: Columns of a table of row pieces: channel group, row, first column, columns.
 _GROUP, _ROW, _COLUMN, _WIDTH = range(4)
+_NONE: Ints = np.zeros((0, 4), np.int64)
 
 
 @dataclass(slots=True)
@@ -37,36 +38,32 @@ class Tasks:
     columns: SlideParts
     tasks: Ints
     met: Ints = field(init=False)
-    #: Row pieces of activations and of deltas, of all tasks: int64[k, 4].
-    _acts: Ints = field(init=False)
+    #: The window of activations of each task: int64[n].
+    _window: Ints = field(init=False)
+    #: Row pieces of the activations of each window, and of the deltas: int64[k, 4] each.
+    _acts: list[Ints] = field(init=False)
     _deltas: Ints = field(init=False)
 
     def __post_init__(self) -> None:
         """Find the rows and columns of every task."""
-        found: list[tuple[Ints, Ints]] = []
-        reach: list[bool] = []
-        for group_out, group_in, ky, kx in self.tasks.T.tolist():
-            down, down_in = met(
-                self.rows.out_size,
-                self.rows.in_size,
-                self._place(self.y, self.rows, ky),
-                self.y.stride,
-            )
-            across, across_in = met(
-                self.columns.out_size,
-                self.columns.in_size,
-                self._place(self.x, self.columns, kx),
-                self.x.stride,
-            )
+        self._window = _windows(self.tasks, self.x.kernel)
+        acts: list[list[Ints]] = [[_NONE] for _ in ACTS]
+        deltas, reach = [_NONE], []
+        sizes = (
+            (self.rows.out_size, self.rows.in_size),
+            (self.columns.out_size, self.columns.in_size),
+        )
+        for window, task in zip(self._window.tolist(), self.tasks.T.tolist(), strict=True):
+            group_out, group_in, ky, kx = task
+            down, down_in = met(*sizes[0], self._place(self.y, self.rows, ky), self.y.stride)
+            across, across_in = met(*sizes[1], self._place(self.x, self.columns, kx), self.x.stride)
             reach.append(down.start < down.stop and across.start < across.stop)
             if reach[-1]:
-                found.append(
-                    (_pieces(group_in, down_in, across_in), _pieces(group_out, down, across))
-                )
+                acts[window].append(_pieces(group_in, down_in, across_in))
+                deltas.append(_pieces(group_out, down, across))
         self.met = np.array(reach)
-        empty = np.zeros((0, 4), np.int64)
-        self._acts = np.concatenate([empty, *(acts for acts, _ in found)])
-        self._deltas = np.concatenate([empty, *(deltas for _, deltas in found)])
+        self._acts = [np.concatenate(found) for found in acts]
+        self._deltas = np.concatenate(deltas)
 
     @staticmethod
     def _place(slide: Slide, parts: SlideParts, element: int) -> int:
@@ -75,32 +72,44 @@ class Tasks:
 
     def codelet(self) -> ConvWeightGradAop:
         """The vertex type: its tasks relative to the windows."""
-        acts, deltas = _begin(self._acts), _begin(self._deltas)
-        tasks = [
-            (
-                group_in - acts[_GROUP],
-                group_out - deltas[_GROUP],
-                self._place(self.y, self.rows, ky) + deltas[_ROW] * self.y.stride - acts[_ROW],
-                self._place(self.x, self.columns, kx)
-                + deltas[_COLUMN] * self.x.stride
-                - acts[_COLUMN],
-            )
-            for group_out, group_in, ky, kx in self.tasks.T.tolist()
-        ]
+        firsts, deltas = [_begin(acts) for acts in self._acts], _begin(self._deltas)
+        tasks: list[tuple[int, int, int, int, int]] = []
+        for window, task in zip(self._window.tolist(), self.tasks.T.tolist(), strict=True):
+            group_out, group_in, ky, kx = task
+            group, row, column = firsts[window]
+            down = self._place(self.y, self.rows, ky) + deltas[_ROW] * self.y.stride
+            across = self._place(self.x, self.columns, kx) + deltas[_COLUMN] * self.x.stride
+            groups = group_in - group, group_out - deltas[_GROUP]
+            tasks.append((window, *groups, down - row, across - column))
         return ConvWeightGradAop(tuple(tasks), (self.y.stride, self.x.stride))
 
-    def acts(self, view: View, outs: Parts, ins: Parts) -> Access:
-        """The activations' field: grid rows, columns, out groups, in groups."""
+    def acts(self, view: View, outs: Parts, ins: Parts) -> dict[str, Access]:
+        """The activations' fields: grid rows, columns, out groups, in groups."""
         zeros = np.zeros_like(outs.begin)
-        return _field(
-            view, self._acts, (self.rows.in_begin, self.columns.in_begin, zeros, ins.begin)
-        )
+        begins = (self.rows.in_begin, self.columns.in_begin, zeros, ins.begin)
+        return {
+            name: _field(view, pieces, begins)
+            for name, pieces in zip(ACTS, self._acts, strict=True)
+        }
 
     def deltas(self, view: View, outs: Parts, ins: Parts) -> Access:
         """The deltas' field: grid rows, columns, out groups, in groups."""
         zeros = np.zeros_like(ins.begin)
         begins = (self.rows.out_begin, self.columns.out_begin, outs.begin, zeros)
         return _field(view, self._deltas, begins)
+
+
+def _windows(tasks: Ints, kernel: int) -> Ints:
+    """A window of activations for each task: one for kernel rows that are whole, one for others.
+
+    The first and the last row of the kernel that some tasks in a row reach may be cut; whole rows
+    lie between them.
+    """
+    rows = np.cumsum(np.diff(tasks[:3], axis=1, prepend=tasks[:3, :1]).any(axis=0))
+    cut = np.bincount(rows)[rows] < kernel
+    kind = np.where(cut & (rows == 0), 0, np.where(cut & (rows == rows[-1]), 2, 1))
+    found: Ints = np.unique(kind, return_inverse=True)[1].reshape(-1)
+    return found
 
 
 def _pieces(group: int, rows: slice, columns: slice) -> Ints:
@@ -113,7 +122,9 @@ def _pieces(group: int, rows: slice, columns: slice) -> Ints:
 
 
 def _begin(pieces: Ints) -> tuple[int, int, int]:
-    """The first group, row and column of all pieces."""
+    """The first group, row and column of all pieces; zeros if there is none."""
+    if not len(pieces):
+        return 0, 0, 0
     group, row, column = pieces[:, :_WIDTH].min(axis=0).tolist()
     return group, row, column
 
@@ -131,6 +142,9 @@ def _field(view: View, pieces: Ints, begins: Sequence[Ints]) -> Access:
     group = view.shape[-1]
     first = _begin(pieces)
     origin = np.array([*first, 0])
+    if not len(pieces):
+        nowhere = [np.zeros_like(table) for table in begins]
+        return Access(view.variable, separable(view.offset, *nowhere), (0,) * 5, (0,) * 5)
     box = (_ends(pieces).max(axis=0) - origin[:_WIDTH]).tolist()
     group_count, rows, columns = box
     pieces = np.concatenate([pieces, _gaps(pieces - origin, (group_count, rows, columns)) + origin])

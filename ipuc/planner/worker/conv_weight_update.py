@@ -250,7 +250,7 @@ class _Gradient:
                                 columns.index * self._step,
                                 *self._tiles(block),
                             ),
-                            acts=some.acts(acts, block.outs, block.ins),
+                            **some.acts(acts, block.outs, block.ins),
                             deltas=some.deltas(deltas, block.outs, block.ins),
                             weight_deltas=Access(
                                 variable,
