@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipuc.planner.context import Context
+from ipuc.planner.state import last_reader
 
 
 def settle(ctx: Context, done: int) -> None:
@@ -17,7 +18,9 @@ def settle(ctx: Context, done: int) -> None:
     graph, builder = ctx.graph, ctx.builder
     made = graph.nodes[done].outputs if done < len(graph.nodes) else ()
     for name, state in graph.state.items():
-        due = state.output in made and last_reader(ctx, name) <= done
+        reader = last_reader(ctx, name)
+        read = reader is None or any(reader is node for node in graph.nodes[: done + 1])
+        due = state.output in made and read
         late = done == len(graph.nodes) and name not in ctx.settled
         if name in ctx.settled or not (due or late) or state.output == name:
             continue
@@ -28,9 +31,3 @@ def settle(ctx: Context, done: int) -> None:
                 new = ctx.cast(new, home.dtype, f"{state.output} as {home.dtype}")
             builder.copy_into(home, new, f"{name} updated")
             builder.values[state.output] = home
-
-
-def last_reader(ctx: Context, value: str) -> int:
-    """Number of the last node that reads a value; -1 if none does."""
-    readers = [at for at, node in enumerate(ctx.graph.nodes) if value in node.inputs]
-    return readers[-1] if readers else -1

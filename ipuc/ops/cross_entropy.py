@@ -15,6 +15,7 @@ from ipuc.ops.define import Example, Function
 from ipuc.ops.reducing import wide
 from ipuc.ops.softmax import exponentials
 from ipuc.ops.unary import unary
+from ipuc.ops.updating import scaled
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.reduction import reduce
@@ -74,7 +75,7 @@ class CrossEntropy(Function):
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Log-softmax, the wanted classes picked out, sums; in float32 up to the gradient."""
-        scores, labels, scale = ctx.inputs(node)
+        scores, labels = (ctx.tensor(name) for name in node.inputs[:2])
         loss, delta = node.outputs
         count = labels.size
         shifted, powers, total = exponentials(ctx, scores, [1], loss, keep=True)
@@ -92,9 +93,7 @@ class CrossEntropy(Function):
         ones = ctx.scalar(1.0, likely.dtype, likely.shape)
         target = _pick(ctx, wanted, ones, f"{delta} target")
         excess = binary(ctx, "sub", likely, target, f"{delta} excess", over=("a",))
-        mean_of = unary(ctx, "scale", excess, f"{delta} mean", 1.0 / count, over=("x",))
-        factor = ctx.builder.reshape(scale, tuple(1 for _ in scores.shape))
-        ctx.define(delta, binary(ctx, "mul", mean_of, factor, delta, scores.dtype))
+        ctx.define(delta, scaled(ctx, excess, 1.0 / count, node.inputs[2], delta, scores.dtype))
 
 
 def _pick(ctx: Context, flags: Tensor, values: Tensor, name: str) -> Tensor:

@@ -34,7 +34,7 @@ def product(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
     assert forward is not None  # it has a plan
     if node.name == forward.name:
         return layer.forward(a, b.transpose((1, 0)), name)
-    if forward.inputs[1] in node.inputs:
+    if forward.inputs[1] in node.inputs and not _updates(node):
         return layer.data_gradient(a, b, name)
     if _outs_first(forward):
         return layer.weight_gradient(b, a.transpose((1, 0)), name)

@@ -13,6 +13,7 @@ from ipuc.ops.binary import binary
 from ipuc.ops.define import Example, Function
 from ipuc.ops.reducing import wide
 from ipuc.ops.unary import unary
+from ipuc.ops.updating import scaled
 from ipuc.planner.context import Context
 from ipuc.planner.reduction import reduce
 from ipuc.types import TensorType
@@ -60,13 +61,12 @@ class MeanSquaredError(Function):
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Difference, squares, sum; in float32 up to the gradient."""
-        y, labels, scale = ctx.inputs(node)
+        y, labels = (ctx.tensor(name) for name in node.inputs[:2])
         loss, delta = node.outputs
         off = binary(ctx, "sub", y, labels, f"{loss} off", wide(y.dtype))
         squares = binary(ctx, "mul", off, off, f"{loss} squares")
         summed = reduce(ctx, "sum", squares, list(range(len(y.shape))), f"{loss} summed")
         mean = unary(ctx, "scale", summed, loss, 1.0 / max(1, y.size))
         ctx.define(loss, ctx.builder.reshape(mean, ()), wide=True)
-        each = unary(ctx, "scale", off, f"{delta} mean", 2.0 / max(1, y.size), over=("x",))
-        factor = ctx.builder.reshape(scale, tuple(1 for _ in y.shape))
-        ctx.define(delta, binary(ctx, "mul", each, factor, delta, y.dtype))
+        each = 2.0 / max(1, y.size)
+        ctx.define(delta, scaled(ctx, off, each, node.inputs[2], delta, y.dtype))

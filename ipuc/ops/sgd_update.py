@@ -12,7 +12,9 @@ from ipuc.ops.binary import binary
 from ipuc.ops.define import Example, Function
 from ipuc.ops.reducing import wide
 from ipuc.ops.unary import unary
+from ipuc.ops.updating import descend
 from ipuc.planner.context import Context
+from ipuc.planner.state import updated
 from ipuc.types import TensorType
 
 
@@ -56,13 +58,14 @@ class SgdUpdate(Function):
 
     def lower(self, ctx: Context, node: Node) -> None:
         """One pass over the weight, in place where it is the program's state."""
-        w, gradient, scale = ctx.inputs(node)
+        w, gradient = (ctx.tensor(name) for name in node.inputs[:2])
         (output,) = node.outputs
-        rate, decay = float(node.attributes["rate"]), float(node.attributes["decay"])
-        flat = ctx.builder.reshape(scale, tuple(1 for _ in w.shape))
-        step = binary(ctx, "div", gradient, flat, f"{output} plain", wide(w.dtype))
-        step = unary(ctx, "scale", step, f"{output} step", rate, over=("x",))
-        kept = w
-        if rate * decay:
-            kept = unary(ctx, "scale", w, f"{output} kept", 1 - rate * decay, dtype=wide(w.dtype))
-        ctx.define(output, binary(ctx, "sub", kept, step, output, w.dtype))
+        decay = float(node.attributes["decay"])
+        if decay:
+            unit = ctx.builder.reshape(ctx.wide(node.inputs[2]), tuple(1 for _ in w.shape))
+            pull = unary(ctx, "scale", w, f"{output} decay", decay, dtype=wide(w.dtype))
+            pull = binary(ctx, "mul", pull, unit, f"{output} scaled decay", over=("a",))
+            gradient = binary(ctx, "add", pull, gradient, f"{output} gradient", over=("a",))
+        weight = updated(ctx, node, node.inputs[0], output)
+        descend(ctx, node, weight, gradient)
+        ctx.define(output, weight)

@@ -160,6 +160,8 @@ class GraphWriter:
         found = self.shape(gradient)
         new = len(found) - len(shape)
         axes = [*range(new)]
+        if found[new:] == shape:
+            return self.reduced(gradient, axes, keep=False)
         axes += [new + i for i, n in enumerate(shape) if n == 1 and found[new + i] != 1]
         return self.reshaped(self.reduced(gradient, axes), shape)
 

@@ -20,7 +20,7 @@ from ipuc.planner.transfer import bring
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Fill, Tensor, View, coalesce
 from ipuc.target import Target
-from ipuc.types import Shape, TensorType
+from ipuc.types import Shape, TensorType, device_dtype
 
 Granularity = Literal["tile", "worker", "fine"]
 Item = TypeVar("Item")
@@ -113,6 +113,16 @@ class Context:
                 self._converted[key] = here if same else self.cast(here, wanted, name)
         return self._converted[key]
 
+    def wide(self, value: str) -> Tensor:
+        """A scalar of the graph in its own type, whatever the layer's format is.
+
+        A loss scale may be greater than a half can be.
+        """
+        known, kind = self.builder.values, self.graph.types[value]
+        if value not in known and not kind.shape and value in self.graph.constants:
+            known[value] = self.builder.constant(value, self.graph.constants[value])
+        return self.lies(value)
+
     def relaid(self, tensor: Tensor, order: Sequence[int]) -> Tensor:
         """Lay a constant out with its axes in another order, the outermost first.
 
@@ -198,7 +208,9 @@ class Context:
         known = self.builder.values
         if value not in known and value in self.graph.state:
             array = self.graph.state[value].initial
-            known[value] = self._constant(value, array, self.dtype(value))
+            # Counters and scales are scalars, and exact.
+            dtype = self.dtype(value) if array.ndim else device_dtype(array.dtype.name)
+            known[value] = self._constant(value, array, dtype)
         if value not in known and value in self.graph.constants:
             array = self.graph.constants[value]
             known[value] = self._constant(value, array, self.dtype(value))

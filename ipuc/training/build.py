@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipuc.errors import OptionError
-from ipuc.graph.ir import Graph
+from ipuc.graph.ir import Graph, drop_unused
 from ipuc.graph.raising import raised
 from ipuc.ops.writer import GraphWriter
 from ipuc.passes.pipelines import prepare_training, tidy
 from ipuc.training.differentiate import differentiate
+from ipuc.training.fuse import fuse_updates
 from ipuc.training.loss import add_loss
 from ipuc.training.mode import in_training_mode
 from ipuc.training.optimizers import add_updates
@@ -88,7 +89,9 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
         add_updates(write, training.optimizer, gradients, scale, layers)
     label_passes(graph)
     graph = tidy(graph)
+    fuse_updates(graph)
     schedule(graph)
+    drop_unused(graph)
     graph.check()
     unreached = tuple(name for name in weights if name not in gradients)
     classes = graph.types[next(iter(upstream))].shape[1] if training.loss == CROSS_ENTROPY else None
