@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ipuc.codelets.binary import BinaryOp
 from ipuc.graph.ir import Node
-from ipuc.ops.convolving import Convolution
+from ipuc.ops.convolving import Convolution, convolution
 from ipuc.ops.define import Op
 from ipuc.ops.windowed import output_padding, written_out
 from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
-from ipuc.planner.convolution import convolve
-from ipuc.planner.elementwise import elementwise
+from ipuc.planner.outlined import Outline, outline_of
 
 
 class Conv(Op):
@@ -48,17 +46,15 @@ class Conv(Op):
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Partial sums on the matrix unit, a reduction where channels are split, the bias."""
-        x, weights, *bias = ctx.inputs(node)
         (output,) = node.outputs
-        kind = ctx.type(output)
-        whole = Convolution.of(node, x.shape, weights.shape, kind.shape)
-        label = f"{output} sums" if bias else output
-        sums = convolve(
-            ctx, whole.problem, whole.apart_data(ctx, x), whole.apart_weights(ctx, weights), label
-        )
-        made = ctx.builder.reshape(sums, kind.shape)
-        if bias:
-            outs, _, *kernel = weights.shape
-            column = ctx.builder.reshape(bias[0], (outs, *(1 for _ in kernel)))
-            made = elementwise(ctx, BinaryOp("add"), {"a": made, "b": column}, made.dtype, output)
-        ctx.define(output, made)
+        ctx.define(output, convolution(ctx, _whole(ctx, node), ctx.inputs(node), output))
+
+    def outline(self, ctx: Context, node: Node) -> Outline:
+        """Convolutions of one problem are alike, however their nodes say it."""
+        whole = _whole(ctx, node)
+        return outline_of(ctx, node, lambda: self.lower(ctx, node), whole.key(ctx))
+
+
+def _whole(ctx: Context, node: Node) -> Convolution:
+    shapes = [ctx.type(value).shape for value in (*node.inputs[:2], *node.outputs)]
+    return Convolution.of(node, *shapes)

@@ -48,7 +48,7 @@ class Op(ABC):
             known when the model is compiled.
         flat: the result does not change with small changes of the inputs (rounding, signs,
             comparisons), so that no gradient flows through; such an op needs no `gradient`.
-        outlined: equal nodes may share one program function.
+        outlined: equal nodes may share one program function; see `ipuc.planner.outlined`.
     """
 
     name: ClassVar[str]

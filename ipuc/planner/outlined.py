@@ -23,6 +23,8 @@ class Outline:
     gets. The key holds all that decides the vertices beside the machine, the number format, and the
     memory and the plan that the layer may have.
 
+    Contents of what a layer reads must decide nothing: another layer's are copied in.
+
     Attributes:
         key: equal for layers that can share.
         arguments: gives what the layer reads: tensors of equal shapes and types for equal keys.
