@@ -10,6 +10,7 @@ from ipuc.ops.convolving import Convolution
 from ipuc.ops.define import Example, Function
 from ipuc.planner.context import Context
 from ipuc.planner.convolution import convolve_weight_gradient
+from ipuc.planner.worker.conv_weight_update import weight_gradient
 from ipuc.types import TensorType
 
 
@@ -98,5 +99,6 @@ class ConvWeightGrad(Function):
         shape = ctx.type(output).shape
         whole = Convolution.of(node, x.shape, shape, dy.shape)
         data, arriving = whole.apart_data(ctx, x), whole.apart_result(ctx, dy)
-        made = convolve_weight_gradient(ctx, whole.problem, data, arriving, output)
+        plan = weight_gradient if ctx.granularity == "worker" else convolve_weight_gradient
+        made = plan(ctx, whole.problem, data, arriving, output)
         ctx.define(output, ctx.builder.reshape(made, shape))
