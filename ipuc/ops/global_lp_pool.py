@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Example, Op
-from ipuc.ops.reducing import norm
+from ipuc.ops.reducing import Reduced, norm, norm_slope
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.types import TensorType
 
@@ -23,6 +25,15 @@ class GlobalLpPool(Op):
             Example((TensorType("float32", (2, 3, 5, 4)),)),
             Example((TensorType("float32", (3, 2, 7)),), {"p": 3}),
         )
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """As that of a norm of these axes."""
+        del wanted
+        x, power = node.inputs[0], float(node.attributes.get("p", 2))
+        axes = range(2, len(write.shape(x)))
+        return [norm_slope(Reduced(write, x, node.outputs[0], upstream[0], axes), power)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Powers, their sum, and its root."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.binary import binary
 from ipuc.ops.define import Op
 from ipuc.ops.normalising import centred, inverse_deviation, mean_square, multiply_add
+from ipuc.ops.normalising_back import Level, affine
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.program.tensor import Tensor
 
@@ -19,6 +23,21 @@ class GroupNormalization(Op):
     """
 
     name: ClassVar[str] = "GroupNormalization"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Through the statistics of each group, seen as in the forward pass."""
+        x, *parameters = node.inputs
+        groups = int(node.attributes["num_groups"])
+        shape, (extent,) = write.shape(x), write.shape(parameters[0])
+        grouped = (shape[0], groups, shape[1] // groups, math.prod(shape[2:]))
+        epsilon = float(node.attributes.get("epsilon", 1e-5))
+        level = Level(write, x, (2, 3), epsilon, grouped)
+        arrives = write.reshaped(upstream[0], grouped)
+        broadcast = (groups, extent // groups, 1)
+        made, *found = affine(level, arrives, parameters, wanted, broadcast)
+        return [write.reshaped(made, shape) if made else "", *found]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """View the groups as an axis of their own: [N, groups, channels, positions]."""

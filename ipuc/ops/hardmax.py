@@ -22,6 +22,7 @@ class Hardmax(Op):
     """Mark the first of the greatest elements along an axis with 1. Source: ONNX Hardmax-13."""
 
     name: ClassVar[str] = "Hardmax"
+    flat: ClassVar[bool] = True
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Of the positions where x is greatest, find the least, and mark it."""

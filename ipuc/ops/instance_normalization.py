@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
@@ -14,6 +15,8 @@ from ipuc.ops.normalising import (
     multiply_add,
     per_channel,
 )
+from ipuc.ops.normalising_back import Level, affine
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 
 
@@ -24,6 +27,17 @@ class InstanceNormalization(Op):
     """
 
     name: ClassVar[str] = "InstanceNormalization"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Through the statistics of each instance and channel."""
+        x, *parameters = node.inputs
+        shape = write.shape(x)
+        axes = range(2, len(shape))
+        level = Level(write, x, axes, float(node.attributes.get("epsilon", 1e-5)))
+        broadcast = (shape[1], *(1 for _ in axes))
+        return affine(level, upstream[0], parameters, wanted, broadcast)
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Statistics along the spatial axes, then one multiply-add."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.codelets.cast import Cast
@@ -9,6 +10,8 @@ from ipuc.graph.ir import Node
 from ipuc.ops.binary import binary
 from ipuc.ops.define import Op
 from ipuc.ops.normalising import centred, inverse_deviation, mean_square, multiply_add
+from ipuc.ops.normalising_back import Level, affine
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 
@@ -20,6 +23,24 @@ class LayerNormalization(Op):
     """
 
     name: ClassVar[str] = "LayerNormalization"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """Through both statistics, which may be outputs themselves."""
+        x, *parameters = node.inputs
+        rank = len(write.shape(x))
+        axes = range(int(node.attributes.get("axis", -1)) % rank, rank)
+        level = Level(write, x, axes, float(node.attributes.get("epsilon", 1e-5)))
+        found = [""] * len(node.inputs)
+        if upstream[0]:
+            found = affine(level, upstream[0], parameters, wanted)
+        parts = [found[0]] if found[0] else []
+        statistics = (level.back_of_mean, level.back_of_inverse)
+        for back, arrives in zip(statistics, upstream[1:], strict=False):
+            if arrives and wanted[0]:
+                parts.append(write.like(back(arrives), x))
+        return [write.op("Sum", *parts) if len(parts) > 1 else "".join(parts), *found[1:]]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Statistics along the last axes, then multiplications and an addition."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipuc.codelets.binary import BinaryOp
 from ipuc.ops.define import Example
-from ipuc.ops.reducing import Reduction, unary
+from ipuc.ops.reducing import Reduced, Reduction, unary
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.reduction import reduce
@@ -30,6 +30,12 @@ class ReduceLogSumExp(Reduction):
         """Most of ONNX's tests are in float64: one axis in the middle, and all axes."""
         x = TensorType("float32", (3, 7, 5))
         return (Example((x, np.array([1]))), Example((x,), {"keepdims": 0}))
+
+    def slope(self, made: Reduced) -> str:
+        """Each element's share of the sum, e ** (x - y)."""
+        write = made.write
+        share = write.op("Exp", write.op("Sub", made.x, made.y))
+        return write.mul(share, made.upstream)
 
     def combine(
         self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipuc.ops.reducing import Reduction, mean
+from ipuc.ops.reducing import Reduced, Reduction, mean
 from ipuc.planner.context import Context
 from ipuc.program.tensor import Tensor
 
@@ -14,6 +14,10 @@ class ReduceMean(Reduction):
     """y = the mean. Source: ONNX ReduceMean-18."""
 
     name: ClassVar[str] = "ReduceMean"
+
+    def slope(self, made: Reduced) -> str:
+        """The gradient of the mean, shared out."""
+        return made.spread(made.write.scaled(made.upstream, 1 / made.count))
 
     def combine(
         self, ctx: Context, x: Tensor, axes: Sequence[int], name: str, dtype: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
@@ -9,6 +10,7 @@ from ipuc.ops.binary import binary
 from ipuc.ops.define import Op
 from ipuc.ops.reducing import wide
 from ipuc.ops.unary import unary
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.reduction import reduce
 from ipuc.program.tensor import Tensor
@@ -42,6 +44,14 @@ class Softmax(Op):
     """Y = e ** x / the sum of e ** x along an axis. Source: ONNX Softmax-11, Softmax-13."""
 
     name: ClassVar[str] = "Softmax"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """A function of ours, from the result alone."""
+        del wanted
+        axes = softmax_axes(node, len(write.shape(node.inputs[0])))
+        return [write.own("SoftmaxGrad", node.outputs[0], upstream[0], axes=axes)]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """Greatest element, subtract, exp, sum, divide (PopLibs popnn NonLinearity.cpp)."""
