@@ -188,6 +188,32 @@ def compile_model(
     return program
 
 
+def check_trainable(
+    source: Model,
+    training: Training,
+    *,
+    shapes: Mapping[str, Shape] | None = None,
+    batch: int | None = None,
+    constants: Mapping[str, Array] | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> None:
+    """Make the training graph of a model and forget it.
+
+    Raises:
+        IpucError: the model cannot be read, or cannot be trained so.
+    """
+    graph = load(
+        source,
+        shapes=shapes,
+        batch=batch,
+        constants=constants,
+        max_bytes=max_bytes,
+        supported=supported,
+        rebatch=True,
+    )
+    training_graph(graph, training)
+
+
 def _first_layers(
     graph: Graph, machine: Target, shard: str, lower_for: Callable[..., Program]
 ) -> tuple[int, ...]:

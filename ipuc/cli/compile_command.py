@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ipuc.cli.arguments import compile_arguments
 from ipuc.cli.facts import print_facts, program_facts
 from ipuc.cli.guard import complain
 from ipuc.cli.modelled import noted_memory, too_large
@@ -19,8 +20,9 @@ from ipuc.cli.options import (
 )
 from ipuc.cli.output import counted, next_step, print_json, progress, say, shell_word, timed
 from ipuc.cli.paths import settle_output
+from ipuc.cli.presets import settle_preset
 from ipuc.cli.remedies_text import find_remedies, print_remedies, remedies_json
-from ipuc.cli.source import SUFFIX, compile_arguments, compile_from, is_program
+from ipuc.cli.source import SUFFIX, compile_from, is_program
 from ipuc.cli.training_text import print_training
 from ipuc.errors import OptionError
 from ipuc.importer.limits import readable
@@ -44,6 +46,7 @@ Examples:
   ipuc compile model.onnx --available-memory "0.6,conv1=0.3,fc*=1.0" --save-plan plan.json
   ipuc compile model.onnx --plan plan.json
   ipuc compile model.onnx --train --optimizer sgd:lr=0.1 --batch 16
+  ipuc compile alexnet2017.onnx --preset 2017
 
 `ipuc info MODEL.onnx` says which of these options a model needs.
 """
@@ -91,6 +94,7 @@ def command(
         raise OptionError(
             "the program and its plans would be one file", where=str(path), fix="use two names"
         )
+    options = settle_preset(options, model)
     with timed() as seconds, progress() as bar:
         program = compile_from(model, options, bar)
         save(program, path, progress=lambda done, of: bar("save", done, of))

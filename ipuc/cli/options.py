@@ -72,6 +72,7 @@ class CompileOptions:
         shard: how layers are shared out over them.
         outline: identical layers share one program function.
         training: how to train, if that is what is compiled.
+        preset: a word for several options that are not given; "" for none.
         given: the flags that were used and only a compile can obey.
     """
 
@@ -90,6 +91,7 @@ class CompileOptions:
     shard: str = DEFAULT_SHARD
     outline: bool = False
     training: TrainOptions = field(default_factory=TrainOptions)
+    preset: str = ""
     given: tuple[str, ...] = field(default=())
 
 
@@ -114,6 +116,7 @@ def compile_options(function: Function) -> Function:
         shard: str | None,
         outline: bool | None,
         training: TrainOptions,
+        preset: str | None,
         **rest: Any,
     ) -> Any:
         used = {
@@ -129,6 +132,7 @@ def compile_options(function: Function) -> Function:
             "--shard": shard,
             "--outline": outline,
             "--train": training.train or None,
+            "--preset": preset,
         }
         options = CompileOptions(
             target or DEFAULT_TARGET,
@@ -146,6 +150,7 @@ def compile_options(function: Function) -> Function:
             DEFAULT_SHARD if shard is None else shard,
             bool(outline),
             training,
+            preset or "",
             tuple(flag for flag, value in used.items() if value not in (None, ())),
         )
         return function(*args, options=options, **rest)
@@ -235,6 +240,12 @@ def compile_options(function: Function) -> Function:
                 help="Identical layers share one program function: their vertices and code exist "
                 "once, and each layer copies its operands in and its result out.  "
                 "[default: no-outline]",
+            ),
+            click.option(
+                "--preset",
+                type=click.Choice(["2017"]),
+                help="Options in one word: 2017 compiles as Graphcore did for its pictures of "
+                "that year, and says which options it stands for; others may be given beside it.",
             ),
             train_options,
             max_bytes_option,

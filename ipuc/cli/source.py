@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from ipuc.cli.arrays import load_array
+from ipuc.cli.arguments import compile_arguments
 from ipuc.cli.modelled import note_cost, noted_memory, warn_if_too_large
-from ipuc.cli.options import CompileOptions, parse_shape, split_assignment
+from ipuc.cli.options import CompileOptions
 from ipuc.cli.output import Progress, note, readable_seconds, shell_word, warn
+from ipuc.cli.presets import settle_preset
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
 from ipuc.pipeline import compile_model
-from ipuc.planner.choices import Choices, parse_memory
-from ipuc.planner.plan_file import read_plan
-from ipuc.planner.precision import parse_precision
 from ipuc.program.program import Program
 from ipuc.program.save import load
-from ipuc.target import parse_target
-from ipuc.types import Shape
-
-Array = NDArray[Any]
 
 #: The first bytes of every zip file, and so of every `.ipu`.
 _ZIP = b"PK\x03\x04"
@@ -116,82 +107,11 @@ def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Pr
 
     What it raises: see `ipuc.pipeline.compile_model`.
     """
-    program = compile_model(model, **compile_arguments(options), progress=progress)
+    arguments = compile_arguments(settle_preset(options, model))
+    program = compile_model(model, **arguments, progress=progress)
     note_cost(program, progress)
     progress.close()
     return program
-
-
-def compile_arguments(options: CompileOptions) -> dict[str, Any]:
-    """What `compile_model` takes, beside the model, for what the user asked for.
-
-    Raises:
-        OptionError: an option is written wrongly, or does not fit another.
-        IpucError: a file that an option names cannot be read.
-    """
-    return {
-        "target": parse_target(options.target),
-        "granularity": options.granularity,
-        "precision": options.precision,
-        "arithmetic": Arithmetic(options.stochastic_rounding, options.saturate),
-        "choices": _choices(options),
-        "ipus": options.ipus,
-        "shard": _shard(options),
-        "outline": options.outline,
-        "shapes": _shapes(options),
-        "batch": options.batch,
-        "constants": constants_of(options),
-        "max_bytes": options.max_bytes,
-        "training": options.training.training(),
-    }
-
-
-def _shard(options: CompileOptions) -> str:
-    if options.ipus == 1 and "--shard" in options.given:
-        raise OptionError(
-            "one IPU runs all layers", where="--shard", fix="say how many share them: --ipus N"
-        )
-    return options.shard
-
-
-def _choices(options: CompileOptions) -> Choices:
-    """Memory rules, and the plans of a file made for the same settings."""
-    decided = parse_memory(options.available_memory)
-    if options.plan is None:
-        return decided
-    found = read_plan(options.plan)
-    found.check(
-        options.plan,
-        target=parse_target(options.target).name,
-        precision=str(parse_precision(options.precision)),
-        granularity=options.granularity,
-    )
-    return replace(decided, pins=found.layers)
-
-
-def _shapes(options: CompileOptions) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for text in options.shapes:
-        name, shape = parse_shape(text)
-        if shapes.setdefault(name, shape) != shape:
-            raise OptionError(f'"{name}" is given two shapes', where="--shape")
-    return shapes
-
-
-def constants_of(options: CompileOptions) -> dict[str, Array]:
-    """Read the files of all `--const NAME=FILE`.
-
-    Raises:
-        OptionError: a form that is not NAME=FILE, or a name given twice.
-        IpucError: a file cannot be read.
-    """
-    arrays: dict[str, Array] = {}
-    for text in options.constants:
-        name, file = split_assignment(text, "--const", "NAME=FILE")
-        if name in arrays:
-            raise OptionError(f'"{name}" is given two values', where="--const")
-        arrays[name] = load_array(Path(file), name, options.max_bytes)
-    return arrays
 
 
 def _newest() -> Path:

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from ipuc.check import LayerReport, Report, verify_model
+from ipuc.cli.arguments import constants_of
 from ipuc.cli.arrays import read_inputs
 from ipuc.cli.options import CompileOptions, compile_options, debug_option, json_option
 from ipuc.cli.output import counted, next_step, note, print_json, progress, say, shell_word, table
-from ipuc.cli.source import Opened, constants_of, open_program
+from ipuc.cli.source import Opened, open_program
 from ipuc.errors import OptionError
 
 _HELP = """Compare every layer with another engine.
