@@ -25,6 +25,7 @@ from ipuc.planner.worker.block_sums import stages
 from ipuc.planner.worker.conv_bias import bias_update
 from ipuc.planner.worker.conv_weight_plan import plan_weights
 from ipuc.planner.worker.conv_weight_update import weight_gradient, weight_update
+from ipuc.profile.cycles import compute_cycles
 from ipuc.program.enumerate import VertexGraph
 from ipuc.program.program import Program
 from ipuc.program.save import load, save
@@ -51,6 +52,23 @@ def test_plans_of_alexnet(name: str) -> None:
     plan, record = plan_weights(GC2, Conv(1, 1, outs, ins, (slide, slide)), group_in, group_out)
     assert (plan.tx, plan.ty, plan.tz, plan.ti) == wanted
     assert record["chosen"]["tiles"] == np.prod(wanted)
+
+
+@pytest.mark.parametrize("name", ["conv1", "conv4"])
+def test_planned_outer_products_take_the_time_planned(name: str) -> None:
+    outs, ins, slide, group_in, group_out, _ = ALEXNET[name]
+    conv = Conv(1, 1, outs, ins, (slide, slide))
+    ctx = updates.context("gc2")
+    data, result, _ = updates.shapes(conv)
+    x, dy = (
+        updates.in_groups(ctx, *one) for one in (("x", data, group_in), ("dy", result, group_out))
+    )
+    weight_gradient(ctx, conv, x, dy, "dw")
+    ctx.builder.map_rest()
+    program = ctx.builder.build()
+    (products,) = (step for step in program.compute_sets() if step.name == "dw")
+    planned = ctx.plan["chosen"]["costs"]["compute"]
+    assert compute_cycles(program, products).max() == planned
 
 
 def test_counts_of_alexnet() -> None:
