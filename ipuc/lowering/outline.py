@@ -21,7 +21,7 @@ from ipuc.planner.context import Context
 from ipuc.planner.outlined import Outline
 from ipuc.program.builder import Builder
 from ipuc.program.family import Origin, VertexFamily
-from ipuc.program.steps import ComputeSet, Execute, If, Repeat, Step, Sweep
+from ipuc.program.steps import ComputeSet, Execute, If, Repeat, Step, Sweep, walk
 from ipuc.program.steps import Sequence as Steps
 from ipuc.program.tensor import Tensor, View, coalesce, of_variable
 
@@ -35,6 +35,7 @@ class _Function:
         arguments: the variables that hold its arguments.
         results: where its results lie.
         outputs: values that the first layer makes, after which those of the function are called.
+        touched: variables that its vertices touch.
         plan: the plan record of its layers.
         origins: layers and passes that call it.
     """
@@ -43,6 +44,7 @@ class _Function:
     arguments: list[int]
     results: list[Tensor]
     outputs: tuple[str, ...]
+    touched: set[int]
     plan: dict[str, Any]
     origins: list[Origin] = field(default_factory=list)
 
@@ -50,9 +52,9 @@ class _Function:
 class Outliner:
     """Lowers nodes as calls of functions.
 
-    A node whose key no other has is lowered as it is, except at granularity `worker`: there every
-    convolution had its own graph with copies in and out, so that layers are islands of the vertex
-    graph.
+    A node of no elements is lowered as it is. So is one whose key no other has, except at
+    granularity `worker`: there every convolution is a graph of its own with copies in and out, so
+    that layers are islands of the vertex graph.
 
     Args:
         ctx: the lowering.
@@ -94,6 +96,8 @@ class Outliner:
         if self._uses[key] < 2 and ctx.granularity != "worker":
             return False
         given, into = outline.arguments(), outline.into()
+        if not all(tensor.size for tensor in given):
+            return False
         function = self._functions.get(key)
         if function is None:
             function = self._functions[key] = self._define(node, outline, given)
@@ -101,7 +105,7 @@ class Outliner:
         pairs = []
         for variable, tensor in zip(function.arguments, given, strict=True):
             argument = ctx.arguments[variable]
-            pairs.append((argument, self._laid(tensor, argument)))
+            pairs.append((argument, self._laid(tensor, argument, function.touched)))
         builder.copy_together(pairs, f"{node.outputs[0]} arguments")
         outputs = tuple(name for name in node.outputs if name)
         builder.call(function.name, list(zip(function.outputs, outputs, strict=True)))
@@ -123,21 +127,33 @@ class Outliner:
         arguments: list[int] = []
         stand_ins: list[Tensor] = []
         for tensor in given:
-            made, _ = _alike(builder, tensor, f"{name} argument {len(arguments)}")
-            view = made.view()
-            if view is None:  # of several pieces, or of none
-                made = builder.variable(builder.variables.pop().name, tensor.dtype, tensor.shape)
-                view = builder.one_view(made)
-            ctx.arguments[view.variable] = made
-            arguments.append(view.variable)
+            called = f"{name} argument {len(arguments)}"
+            if tensor.view() is not None:
+                made, like = _alike(builder, tensor, called)
+                builder.like.update({new: old for old, new in like.items()})
+            else:
+                made = builder.variable(called, tensor.dtype, tensor.shape)
+            variable = builder.one_view(made).variable
+            ctx.arguments[variable] = made
+            arguments.append(variable)
             stand_ins.append(made)
         with builder.function(name):
             results = list(outline.lower(stand_ins))
         outputs = tuple(name for name in node.outputs if name)
-        return _Function(name, arguments, results, outputs, dict(ctx.plan))
+        touched = {
+            access.variable
+            for step in walk(builder.functions[name])
+            if isinstance(step, Execute | Sweep)
+            for family in step.compute_set.families
+            for access in family.fields.values()
+        }
+        return _Function(name, arguments, results, outputs, touched, dict(ctx.plan))
 
-    def _laid(self, tensor: Tensor, argument: Tensor) -> Tensor:
-        """Let a constant that is copied into an argument lie as that does, if it may."""
+    def _laid(self, tensor: Tensor, argument: Tensor, touched: set[int]) -> Tensor:
+        """Let a constant that is copied into an argument lie as that does, if it may.
+
+        An argument that no vertex touches lies as the first that was copied into it.
+        """
         ctx, builder = self._ctx, self._ctx.builder
         view, wanted = tensor.view(), argument.view()
         if view is None or wanted is None or view.variable not in builder.constants:
@@ -149,7 +165,8 @@ class Outliner:
             tensor = ctx.relaid(tensor, order)
             view = builder.one_view(tensor)
         held = builder.variables[view.variable]
-        if _axes(view) == _axes(wanted) and held.size == tensor.size and held.mapping is None:
+        alike = _axes(view) == _axes(wanted) and held.size == tensor.size
+        if alike and held.mapping is None and wanted.variable in touched:
             builder.like.setdefault(view.variable, wanted.variable)
         return tensor
 
@@ -168,17 +185,23 @@ def _axes(view: View) -> tuple[Any, ...]:
     return view.offset, tuple(coalesce(axis) for axis in view.axes)
 
 
+def _forward(view: View) -> bool:
+    """Whether all axes of a view run through its variable forwards."""
+    return all(stride >= 0 for axis in view.axes for _, stride in axis)
+
+
 def _alike(builder: Builder, tensor: Tensor, name: str) -> tuple[Tensor, dict[int, int]]:
     """A new tensor that lies in variables as another does in its own, if those hold no more.
 
     Returns:
         The tensor, and the new variables by the ones that they are like; none of a tensor with
-        constant fills or of parts of variables, for which a row-major variable is made.
+        constant fills, of parts of variables, or with axes turned round, for which a row-major
+        variable is made.
     """
     sources = [piece.source for piece in tensor.pieces]
     held = list(dict.fromkeys(s.variable for s in sources if isinstance(s, View)))
     whole = sum(builder.variables[id_].size for id_ in held) == tensor.size
-    if not whole or not all(isinstance(source, View) for source in sources):
+    if not whole or not all(isinstance(source, View) and _forward(source) for source in sources):
         return builder.variable(name, tensor.dtype, tensor.shape), {}
     new: dict[int, int] = {}
     for id_ in held:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ipuc.graph.ir import Node
-from ipuc.ops.convolving import Convolution, convolution
+from ipuc.ops.convolving import Convolution, convolution, outlined_convolution
 from ipuc.ops.define import Op
 from ipuc.ops.windowed import output_padding, written_out
 from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
-from ipuc.planner.outlined import Outline, outline_of
+from ipuc.planner.outlined import Outline
 
 
 class Conv(Op):
@@ -47,14 +47,13 @@ class Conv(Op):
     def lower(self, ctx: Context, node: Node) -> None:
         """Partial sums on the matrix unit, a reduction where channels are split, the bias."""
         (output,) = node.outputs
-        ctx.define(output, convolution(ctx, _whole(ctx, node), ctx.inputs(node), output))
+        ctx.define(
+            output,
+            convolution(ctx, Convolution.in_graph(ctx.graph, node), ctx.inputs(node), output),
+        )
 
     def outline(self, ctx: Context, node: Node) -> Outline:
         """Convolutions of one problem are alike, however their nodes say it."""
-        whole = _whole(ctx, node)
-        return outline_of(ctx, node, lambda: self.lower(ctx, node), whole.key(ctx))
-
-
-def _whole(ctx: Context, node: Node) -> Convolution:
-    shapes = [ctx.type(value).shape for value in (*node.inputs[:2], *node.outputs)]
-    return Convolution.of(node, *shapes)
+        biased = len(node.inputs) > 2 and bool(node.inputs[2])
+        whole, (output,) = Convolution.in_graph(ctx.graph, node), node.outputs
+        return outlined_convolution(ctx, whole, lambda: ctx.inputs(node), output, biased=biased)

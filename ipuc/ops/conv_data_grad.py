@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
-from ipuc.ops.convolving import Convolution
+from ipuc.ops.convolving import Convolution, convolution, outlined_convolution
 from ipuc.ops.define import Example, Function
 from ipuc.ops.windowed import field_of
 from ipuc.planner.context import Context
-from ipuc.planner.convolution import convolve_data_gradient
+from ipuc.planner.outlined import Outline
+from ipuc.planner.poplin.cost import Pass
+from ipuc.program.tensor import Tensor, fill
 from ipuc.types import TensorType
 
 
@@ -22,6 +24,7 @@ class ConvDataGrad(Function):
     """
 
     name: ClassVar[str] = "ConvDataGrad"
+    outlined: ClassVar[bool] = True
     body: ClassVar[str] = """
         <domain: "ai.ipuc", opset_import: ["" : 18]>
         ConvDataGrad <group, strides, dilations, pads, output_padding> (dy, w) => (dx) {
@@ -65,8 +68,30 @@ class ConvDataGrad(Function):
         """A convolution; a strided layer's multiplies no zeros."""
         dy, weights = ctx.inputs(node)
         (output,) = node.outputs
-        shape = ctx.type(output).shape
-        whole = Convolution.of(node, shape, weights.shape, dy.shape)
-        arriving, kernels = whole.apart_result(ctx, dy), whole.apart_weights(ctx, weights)
-        made = convolve_data_gradient(ctx, whole.problem, arriving, kernels, output)
-        ctx.define(output, ctx.builder.reshape(made, shape))
+        whole = _forward(ctx, node)
+        turned = whole.turned(ctx, weights)
+        ctx.define(output, convolution(ctx, whole.backward(), (dy, turned), output, Pass.DATA))
+
+    def outline(self, ctx: Context, node: Node) -> Outline:
+        """It is a convolution like any other, and may be one that runs forward too.
+
+        If such a one has a bias, and granularity is `worker`, where all have, this one's is 0.
+        """
+        (output,), (dy, weights) = node.outputs, node.inputs
+        forward = _forward(ctx, node)
+        whole = forward.backward()
+        biased = ctx.granularity == "worker" and whole.runs_with_bias(ctx.graph)
+
+        def operands() -> list[Tensor]:
+            made = [ctx.tensor(dy), forward.turned(ctx, ctx.tensor(weights))]
+            return [*made, fill(0.0, whole.weights[:1], made[0].dtype)] if biased else made
+
+        return outlined_convolution(ctx, whole, operands, output, Pass.DATA, biased=biased)
+
+
+def _forward(ctx: Context, node: Node) -> Convolution:
+    """The convolution of which this is the gradient."""
+    dy, weights = node.inputs
+    return Convolution.of(
+        node, *(ctx.type(value).shape for value in (node.outputs[0], weights, dy))
+    )

@@ -29,6 +29,7 @@ class ConvUpdate(Function):
     """
 
     name: ClassVar[str] = "ConvUpdate"
+    outlined: ClassVar[bool] = True
     body: ClassVar[str] = (
         ConvWeightGrad.body.rstrip()
         .removesuffix("}")

@@ -24,6 +24,7 @@ class ConvWeightGrad(Function):
     """
 
     name: ClassVar[str] = "ConvWeightGrad"
+    outlined: ClassVar[bool] = True
     body: ClassVar[str] = """
         <domain: "ai.ipuc", opset_import: ["" : 18]>
         ConvWeightGrad <group, kernel_shape, strides, dilations, pads> (x, dy) => (dw) {

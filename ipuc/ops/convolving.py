@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ipuc.codelets.binary import BinaryOp
-from ipuc.graph.ir import Node
+from ipuc.graph.ir import Graph, Node
 from ipuc.ops.windowed import slides_of
 from ipuc.planner.context import Context
 from ipuc.planner.conv_problem import Conv as Problem
+from ipuc.planner.conv_problem import data_gradient
 from ipuc.planner.convolution import convolve
 from ipuc.planner.elementwise import elementwise
+from ipuc.planner.outlined import Outline
 from ipuc.planner.poplin.cost import Pass
 from ipuc.program.tensor import Tensor
 from ipuc.types import Shape
@@ -33,12 +35,34 @@ class Convolution:
     weights: Shape
     result: Shape
 
-    def key(self, ctx: Context) -> Hashable:
-        """What decides the vertices of a layer of this problem, beside the types of its operands.
+    def backward(self) -> Convolution:
+        """The convolution that makes the gradient of the data from that of the result."""
+        groups, channels = self.problem.groups, self.data[1]
+        shape = (channels, self.result[1] // groups, *self.weights[2:])
+        return Convolution(data_gradient(self.problem), self.result, shape, self.data)
 
-        It does not say which pass it is: a backward convolution may be one that runs forward, too.
-        """
-        return "convolution", ctx.granularity, self.problem
+    def turned(self, ctx: Context, weights: Tensor) -> Tensor:
+        """The weights as `backward` reads them: channels exchanged, kernels turned round."""
+        turned = self.apart_weights(ctx, weights)
+        turned = turned.transpose((0, 2, 1, *range(3, len(turned.shape))))
+        for axis in range(3, len(turned.shape)):
+            turned = turned.slice(axis, turned.shape[axis] - 1, -1, -1)
+        return ctx.builder.reshape(turned, self.backward().weights)
+
+    def runs_with_bias(self, graph: Graph) -> bool:
+        """Whether a Conv node of a graph is this very problem, and has a bias."""
+        return any(
+            node.op == "Conv"
+            and not node.domain
+            and len(node.inputs) > 2
+            and Convolution.in_graph(graph, node).problem == self.problem
+            for node in graph.nodes
+        )
+
+    @classmethod
+    def in_graph(cls, graph: Graph, node: Node) -> Convolution:
+        """The problem of a Conv node."""
+        return cls.of(node, *(graph.types[v].shape for v in (*node.inputs[:2], *node.outputs)))
 
     @classmethod
     def of(cls, node: Node, data: Shape, weights: Shape, result: Shape) -> Convolution:
@@ -94,3 +118,31 @@ def convolution(
     outs, _, *kernel = whole.weights
     column = ctx.builder.reshape(bias[0], (outs, *(1 for _ in kernel)))
     return elementwise(ctx, BinaryOp("add"), {"a": made, "b": column}, made.dtype, output)
+
+
+def outlined_convolution(
+    ctx: Context,
+    whole: Convolution,
+    operands: Callable[[], Sequence[Tensor]],
+    output: str,
+    purpose: Pass = Pass.INFERENCE,
+    *,
+    biased: bool,
+) -> Outline:
+    """Let a convolution share with all of its problem, whatever pass they belong to.
+
+    Args:
+        ctx: the lowering.
+        whole: the problem, and shapes of the operands.
+        operands: gives data, weights, and a bias if there is one.
+        output: the value that is made.
+        purpose: the pass.
+        biased: whether there is a bias.
+    """
+    return Outline(
+        ("convolution", whole.problem, ctx.type(output).dtype, biased),
+        operands,
+        lambda stand_ins: [convolution(ctx, whole, stand_ins, output, purpose)],
+        lambda: [None],
+        lambda results: ctx.define(output, results[0]),
+    )

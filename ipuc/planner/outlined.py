@@ -41,23 +41,22 @@ class Outline:
     define: Callable[[Sequence[Tensor]], None]
 
 
-def outline_of(
-    ctx: Context, node: Node, lower: Callable[[], None], key: Hashable | None = None
-) -> Outline:
+def outline_of(ctx: Context, node: Node, lower: Callable[[], None]) -> Outline:
     """Let a node share with nodes of the same operator, attributes and types.
 
     A result that becomes the new value of a state that the node reads takes its place, if no later
-    node reads the old one.
+    node reads the old one. Scalars are no arguments: constants decide by what they hold, and others
+    are read where they lie, so that only nodes that read the same one share.
 
     Args:
         ctx: the lowering.
         node: the node.
         lower: adds its vertices and defines its outputs.
-        key: what decides its vertices, if not operator, attributes and types.
     """
-    names = [name for name in dict.fromkeys(node.inputs) if name]
-    outputs = [name for name in node.outputs if name]
     graph = ctx.graph
+    given = [name for name in dict.fromkeys(node.inputs) if name]
+    names = [name for name in given if graph.types[name].shape]
+    outputs = [name for name in node.outputs if name]
 
     def on(stand_ins: Sequence[Tensor]) -> list[Tensor]:
         with ctx.standing_in(dict(zip(names, stand_ins, strict=True))):
@@ -77,11 +76,11 @@ def outline_of(
         for name, made in zip(outputs, results, strict=True):
             ctx.define(name, made)
 
-    if key is None:
-        attributes = frozen(node.attributes)
-        key = node.domain, node.op, node.opset, attributes
-    types = tuple((str(graph.types[name]), node.inputs.index(name)) for name in names)
-    places = tuple(names.index(name) if name else -1 for name in node.inputs)
+    key = node.domain, node.op, node.opset, frozen(node.attributes)
+    types = tuple(
+        (name in names and str(graph.types[name])) or _scalar(ctx, name) for name in given
+    )
+    places = tuple(given.index(name) if name else -1 for name in node.inputs)
     made = tuple(name and str(graph.types[name]) for name in node.outputs)
     return Outline(
         (key, types, places, made),
@@ -90,6 +89,12 @@ def outline_of(
         into,
         define,
     )
+
+
+def _scalar(ctx: Context, name: str) -> Hashable:
+    """What a scalar decides: its contents, or which one it is."""
+    known = ctx.constant(name)
+    return ("scalar", name) if known is None else frozen(known)
 
 
 def frozen(value: Any) -> Hashable:
