@@ -16,7 +16,6 @@ from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.stores import Stores
 from ipuc.errors import ShapeError
 from ipuc.program.family import VertexFamily
-from ipuc.program.operand import gather_grid
 from ipuc.program.program import Program
 from ipuc.program.steps import (
     Call,
@@ -191,7 +190,7 @@ def view_values(view: View, flat: Array) -> Array:
 
 def compute(
     family: VertexFamily,
-    read: Callable[[int], Array],
+    operands: Mapping[str, Array],
     stores: Stores,
     into: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
@@ -200,14 +199,6 @@ def compute(
     Half operands are computed in float32 and rounded once, here. Codelets may fill the memory
     `into` themselves; see `Batch.into`.
     """
-    operands: dict[str, Array] = {}
-    specs = family.codelet.fields
-    long = any(spec.writes and stores.narrowed(family.fields[spec.name]) for spec in specs)
-    for spec in specs:
-        if spec.reads:
-            access = family.fields[spec.name]
-            operand = gather_grid(access, read(access.variable))
-            operands[spec.name] = widened(operand, long=long)
     with np.errstate(all="ignore"):
         batch = Batch(
             family.grid,

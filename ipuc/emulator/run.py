@@ -7,61 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from ipuc.codelets.rounding import Arithmetic
-from ipuc.emulator.coalesce import coalesce
-from ipuc.emulator.lifetimes import last_uses, overwritten, wholly_written
-from ipuc.emulator.machine import Array, Machine, compute, tensor_values, widened
-from ipuc.emulator.moves import Moves
-from ipuc.program.family import VertexFamily
-from ipuc.program.operand import destination, scatter
+from ipuc.emulator.lifetimes import overwritten
+from ipuc.emulator.machine import Array, Machine, compute, widened
+from ipuc.emulator.memory import Memory
+from ipuc.emulator.prepared import Batched, prepared
 from ipuc.program.program import Program
-from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn
-from ipuc.program.tensor import Tensor
-
-
-class Memory:
-    """Contents of all variables, allocated when first written; constants are read in place."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.arrays: dict[int, Array] = dict(program.constants)
-        self._owned: set[int] = set()
-        self._free: dict[tuple[int, str], list[Array]] = {}
-
-    def release(self, variable: int) -> None:
-        """Let the memory of a variable be used by another one."""
-        if variable in self._owned:
-            self._owned.remove(variable)
-            array = self.arrays.pop(variable)
-            self._free.setdefault((array.size, array.dtype.name), []).append(array)
-
-    def fill(self, variable: int) -> None:
-        """Give memory to a variable of which every element is about to be written."""
-        if variable not in self._owned and variable not in self.arrays:
-            declared = self.program.variables[variable]
-            free = self._free.get((declared.size, declared.dtype))
-            self.arrays[variable] = free.pop() if free else np.empty(declared.size, declared.dtype)
-            self._owned.add(variable)
-
-    def read(self, variable: int) -> Array:
-        """Contents of a variable, flat."""
-        if variable not in self.arrays:
-            return self.write(variable)
-        return self.arrays[variable]
-
-    def write(self, variable: int) -> Array:
-        """Contents of a variable that is about to change; a constant is copied first."""
-        if variable not in self._owned:
-            self._owned.add(variable)
-            declared = self.program.variables[variable]
-            if variable in self.arrays:
-                self.arrays[variable] = self.arrays[variable].copy()
-            else:
-                self.arrays[variable] = np.zeros(declared.size, declared.dtype)
-        return self.arrays[variable]
-
-    def tensor(self, tensor: Tensor) -> Array:
-        """The values of a tensor: a new array of its shape."""
-        return tensor_values(tensor, self.read)
+from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn, Sweep
 
 
 class Emulator(Machine):
@@ -83,48 +34,58 @@ class Emulator(Machine):
         *,
         keep: bool = True,
     ) -> None:
-        self._dead = [] if keep else last_uses(program)
+        self._prepared = prepared(program)
+        self._dead = [] if keep else self._prepared.last_uses()
         self.memory = memory = Memory(program)
-        self._joined: dict[int, tuple[ComputeSet, list[VertexFamily]]] = {}
-        self._moves: dict[int, tuple[Copy, Moves]] = {}
         self._wide: dict[int, Array] = {}
         watch = None if observe is None else lambda step: observe(step, memory)
         super().__init__(program, watch, arithmetic)
         self.due = overwritten(program) if keep else {}
 
+    def reset(self) -> None:
+        """Go back to the initial contents of all variables: what runs have changed is lost."""
+        self.memory.reset()
+
+    def step(self, step: Step) -> None:
+        """Execute one step."""
+        if isinstance(step, Sweep):
+            for index in range(step.count):
+                self.execute(self._prepared.part(step, index))
+        else:
+            super().step(step)
+
     def execute(self, compute_set: ComputeSet) -> None:
         """Run every family of a compute set; nothing written is read in the same set."""
-        if id(compute_set) not in self._joined:  # keeping the set keeps its id from being reused
-            self._joined[id(compute_set)] = (compute_set, coalesce(compute_set.families))
         self.stores.step = compute_set.name
-        for variable in wholly_written(self.program, compute_set):
+        work = self._prepared.work(compute_set)
+        for variable in work.whole:
             self.memory.fill(variable)
-        for family in self._joined[id(compute_set)][1]:
-            into = self._into(family)
-            for name, values in compute(family, self._read_wide, self.stores, into).items():
-                if values is not into.get(name):
-                    access = family.fields[name]
-                    scatter(access, self.memory.write(access.variable), values)
+        for call in work.calls:
+            self._call(call)
         self._wide.clear()
+
+    def _call(self, call: Batched) -> None:
+        """Run joined vertices."""
+        operands = {
+            field.name: widened(
+                field.reach.gather(self._read_wide(field.variable)), long=call.narrowed
+            )
+            for field in call.reads
+        }
+        into: dict[str, Array] = {}
+        for field in call.fills:
+            place = field.reach.destination(self.memory.write(field.variable))
+            if place is not None:
+                into[field.name] = place
+        for name, values in compute(call.family, operands, self.stores, into).items():
+            if values is not into.get(name):
+                field = call.writes[name]
+                field.reach.scatter(self.memory.write(field.variable), values)
 
     def done(self, number: int) -> None:
         """Release what no step after this one needs."""
         for variable in self._dead[number] if self._dead else ():
             self.memory.release(variable)
-
-    def _into(self, family: VertexFamily) -> dict[str, Array]:
-        """Memory that the vertices may fill themselves: float32, of variables they do not read."""
-        specs = family.codelet.fields
-        read = {family.fields[spec.name].variable for spec in specs if spec.reads}
-        found: dict[str, Array] = {}
-        for spec in specs:
-            access = family.fields[spec.name]
-            if spec.writes and access.variable not in read:
-                memory = self.memory.write(access.variable)
-                view = destination(access, memory) if memory.dtype == np.float32 else None
-                if view is not None:
-                    found[spec.name] = view
-        return found
 
     def _read_wide(self, variable: int) -> Array:
         """Contents of a variable, halves as float32: converted once for all families of a set.
@@ -140,10 +101,8 @@ class Emulator(Machine):
 
     def copy(self, step: Copy) -> None:
         """Carry out a copy; it reads everything before it writes."""
-        if id(step) not in self._moves:
-            saturate = self.stores.arithmetic.saturate
-            self._moves[id(step)] = (step, Moves(self.program, step, saturate=saturate))
-        self._moves[id(step)][1].run(self.memory.read, self.memory.write)
+        saturate = self.stores.arithmetic.saturate
+        self._prepared.moves(step, saturate=saturate).run(self.memory)
 
     def store(self, step: StreamIn, values: Array) -> None:
         """Write an array of the host, flat, into a variable."""

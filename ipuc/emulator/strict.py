@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import Arithmetic, fitted
 from ipuc.emulator.lifetimes import overwritten
-from ipuc.emulator.machine import Array, Machine, compute
+from ipuc.emulator.machine import Array, Machine, compute, widened
 from ipuc.errors import ProgramError, TooLarge
 from ipuc.program.family import Access, IndexMap, VertexFamily
-from ipuc.program.operand import scatter
+from ipuc.program.operand import gather, scatter
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Move, Step, StreamIn
 from ipuc.program.variables import Variable
@@ -166,10 +166,17 @@ class StrictEmulator(Machine):
         grid = (1,) * len(ones)
         where = IndexMap(tile, ones)
         single = VertexFamily(family.codelet, grid, where, fields, family.origins)
-        made = compute(
-            single, lambda variable: np.asarray(self._private[variable][tile]), self.stores
-        )
-        for name, values in made.items():
+        specs = family.codelet.fields
+        long = any(spec.writes and self.stores.narrowed(fields[spec.name]) for spec in specs)
+        operands = {
+            spec.name: widened(
+                gather(fields[spec.name], self._private[fields[spec.name].variable][tile]),
+                long=long,
+            )
+            for spec in specs
+            if spec.reads
+        }
+        for name, values in compute(single, operands, self.stores).items():
             scatter(fields[name], self._private[fields[name].variable][tile], np.asarray(values))
 
     def _touched(self, compute_set: ComputeSet, *, writes: bool) -> dict[int, Mask]:

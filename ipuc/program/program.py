@@ -87,6 +87,8 @@ class Program:
         layers: in program order.
         metadata: model name and digest, granularity, precision, options: JSON values.
         graph_text: the op graph as JSON, for readers of the file; empty if built by hand.
+        derived: what others have worked out from the program, each under a key of its own, and
+            need not work out again; it is not saved, and may be emptied at any time.
     """
 
     target: Target
@@ -101,6 +103,7 @@ class Program:
     metadata: dict[str, Any] = field(default_factory=dict)
     graph_text: str = ""
     state: dict[str, Held] = field(default_factory=dict)
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def bodies(self) -> Iterator[Step]:
         """Every step of the main program and of every function, each once.
