@@ -23,7 +23,8 @@ from ipuc.zoo.draft import Draft, Weights
 from ipuc.zoo.files import assemble, file_bytes, save
 from ipuc.zoo.relight import TITLES, light_draft, light_names, weights_note
 from ipuc.zoo.resnet import resnet34
-from ipuc.zoo.resnet2017 import resnet34_2017, resnet50_2017
+from ipuc.zoo.resnet2017 import resnet18_2017, resnet34_2017, resnet50_2017
+from ipuc.zoo.vgg2017 import vgg11_2017
 from ipuc.zoo.weights import fill
 
 __all__ = ["build", "describe", "names", "write"]
@@ -33,9 +34,11 @@ _OURS: dict[str, tuple[Callable[[int | None], Draft], str]] = {
     "alexnet2017": (alexnet2017, "AlexNet of the 2017 pictures"),
     "astro": (astro, "gravitational waves in a time series, arXiv 1701.00008"),
     "digits": (digits, "LeNet-like, 8x8 digits"),
+    "resnet18_2017": (resnet18_2017, "ResNet-18 after the 2017 pictures, no batch norm"),
     "resnet34": (resnet34, "ResNet-34, arXiv 1512.03385"),
     "resnet34_2017": (resnet34_2017, "ResNet-34 of the 2017 pictures, no batch norm"),
     "resnet50_2017": (resnet50_2017, "ResNet-50 of the 2017 pictures, no batch norm"),
+    "vgg11_2017": (vgg11_2017, "VGG-11 after the 2017 pictures"),
 }
 
 _NO_LABELS = "class numbers mean nothing: the weights are random"

@@ -7,6 +7,7 @@ from ipuc.zoo.draft import Draft
 
 #: Channels and number of blocks of each stage of a 34-layer net. Source: arXiv 1512.03385, table 1.
 STAGES_34 = ((64, 3), (128, 4), (256, 6), (512, 3))
+STAGES_18 = ((64, 2), (128, 2), (256, 2), (512, 2))
 
 
 def resnet34(batch: int | None) -> Draft:

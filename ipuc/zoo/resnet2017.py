@@ -1,6 +1,6 @@
 """The residual nets of the 2017 pictures: no batch norm, shortcuts without weights.
 
-Source of both: the image benchmarks in PopLibs' public history, November 2016 to January 2017.
+Source of all: the image benchmarks in PopLibs' public history, November 2016 to January 2017.
 They differ from He et al. 2015: four input channels, biases everywhere, a max pool at the end,
 and ReLU even after the last layer.
 """
@@ -11,9 +11,14 @@ from collections.abc import Callable
 
 from ipuc.zoo.build import Net
 from ipuc.zoo.draft import Draft
-from ipuc.zoo.resnet import STAGES_34
+from ipuc.zoo.resnet import STAGES_18, STAGES_34
 
 _Block = Callable[[Net, str, str, int, int], str]
+
+
+def resnet18_2017(batch: int | None) -> Draft:
+    """Build the 18-layer net: two blocks in each stage."""
+    return _resnet("resnet18_2017", _basic, batch, STAGES_18)
 
 
 def resnet34_2017(batch: int | None) -> Draft:
@@ -26,12 +31,17 @@ def resnet50_2017(batch: int | None) -> Draft:
     return _resnet("resnet50_2017", _bottleneck, batch)
 
 
-def _resnet(name: str, block: _Block, batch: int | None) -> Draft:
-    """Put stem, stages and classifier together; both nets have 3, 4, 6 and 3 blocks."""
+def _resnet(
+    name: str,
+    block: _Block,
+    batch: int | None,
+    stages: tuple[tuple[int, int], ...] = STAGES_34,
+) -> Draft:
+    """Put stem, stages (width and number of blocks of each) and classifier together."""
     net = Net(name, (4, 224, 224), batch)
     x = net.relu("relu1", net.conv("conv1", "input", 64, 7, stride=2, pad=3))
     x = net.max_pool("maxpool1", x, 3, 2, 1)
-    for stage, (width, blocks) in enumerate(STAGES_34, start=1):
+    for stage, (width, blocks) in enumerate(stages, start=1):
         for index in range(blocks):
             stride = 2 if stage > 1 and index == 0 else 1
             x = block(net, f"layer{stage}.{index}", x, width, stride)

@@ -29,6 +29,8 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "resnet34": {"maxpool": (64, 56, 56), "layer4.2.add": (512, 7, 7), "flatten": (512,)},
     "resnet34_2017": {"layer2.0.shortcut.pad": (128, 28, 28), "maxpool2": (512, 1, 1)},
     "resnet50_2017": {"layer1.0.shortcut.pad": (256, 56, 56), "maxpool2": (2048, 1, 1)},
+    "resnet18_2017": {"layer4.1.add": (512, 7, 7), "maxpool2": (512, 1, 1)},
+    "vgg11_2017": {"pool2": (128, 56, 56), "flatten": (25088,), "relu11": (1000,)},
     "astro": {"conv1": (16, 8177), "pool1": (16, 2045), "pool3": (64, 125), "fc5": (2,)},
     "digits": {"pool2": (32, 2, 2), "output": (10,)},
 }
@@ -40,6 +42,9 @@ OPS = {
     | {"GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1},
     "resnet34_2017": {"Conv": 33, "Relu": 34, "Add": 16, "Slice": 3, "Pad": 3, "MaxPool": 2}
     | {"Flatten": 1, "Gemm": 1, "Softmax": 1},
+    "resnet18_2017": {"Conv": 17, "Relu": 18, "Add": 8, "Slice": 3, "Pad": 3, "MaxPool": 2}
+    | {"Flatten": 1, "Gemm": 1, "Softmax": 1},
+    "vgg11_2017": {"Conv": 8, "Relu": 11, "MaxPool": 5, "Gemm": 3, "Flatten": 1, "Softmax": 1},
     "resnet50_2017": {"Conv": 49, "Relu": 50, "Add": 16, "Slice": 3, "Pad": 4, "MaxPool": 2}
     | {"Flatten": 1, "Gemm": 1, "Softmax": 1},
 }
@@ -85,7 +90,7 @@ def test_operators(name: str) -> None:
 
 
 def test_the_2017_nets_read_four_channels_and_have_biases_everywhere() -> None:
-    for name in ("alexnet2017", "resnet34_2017", "resnet50_2017"):
+    for name in (name for name in zoo.names() if name.endswith("2017")):
         graph = draft(name).skeleton.graph
         assert graph.input[0].type.tensor_type.shape.dim[1].dim_value == 4
         assert all(len(n.input) == 3 for n in graph.node if n.op_type in ("Conv", "Gemm"))
