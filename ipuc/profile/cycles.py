@@ -99,10 +99,14 @@ def step_costs(
     A sweep has a superstep for each of its positions, any other step has one.
     """
     known: dict[int, list[Superstep]] = {}
+    passes = {layer.name: layer.layer_pass for layer in program.layers}
     wanted = [step for step in program.bodies() if isinstance(step, Execute | Sweep | Copy)]
     for number, step in enumerate(wanted):
         if id(step) not in known:
             known[id(step)] = _cost(program, step)
+            if isinstance(step, Copy):
+                (made,) = known[id(step)]
+                made.layer_pass = passes.get(step.layer, made.layer_pass)
         if progress is not None:
             progress(number + 1, len(wanted))
     return known

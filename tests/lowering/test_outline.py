@@ -23,6 +23,7 @@ from ipuc.check.locate import locate
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.run import Emulator
 from ipuc.emulator.strict import StrictEmulator
+from ipuc.importer.load import load as load_graph
 from ipuc.pipeline import compile_model, random_inputs, run_program
 from ipuc.planner.choices import parse_memory
 from ipuc.planner.context import Granularity
@@ -40,6 +41,9 @@ from ipuc.program.steps import Call, Execute, Sweep
 from ipuc.program.text import to_text
 from ipuc.render.build import scene_of
 from ipuc.target import parse_target
+from ipuc.training.build import training_graph
+from ipuc.training.export import as_model
+from ipuc.training.options import Training, parse_optimizer
 
 TARGET = parse_target("tiny,tiles=16")
 
@@ -384,3 +388,85 @@ def test_a_plan_is_recorded_for_every_layer(programs: tuple[Program, Program]) -
     assert plans[1]["c1"] == plans[1]["c2"] == plans[1]["c3"]
     apart = {name: {**plan, "costs": 0, "cycles": 0} for name, plan in plans[0].items()}
     assert apart == {name: {**plan, "costs": 0, "cycles": 0} for name, plan in plans[1].items()}
+
+
+#: Three convolutions of as many channels in as out: their data gradients are such ones too.
+_TRAINED = """
+<ir_version: 8, opset_import: ["" : 17]>
+trained (float[2, 8, 6, 6] x) => (float[2, 5] y) {
+    a = Conv <pads = [1, 1, 1, 1], kernel_shape = [3, 3]> (x, w1, b1)
+    b = Relu (a)
+    c = Conv <pads = [1, 1, 1, 1], kernel_shape = [3, 3]> (b, w2, b2)
+    d = Relu (c)
+    e = Conv <pads = [1, 1, 1, 1], kernel_shape = [3, 3]> (d, w3, b3)
+    f = Relu (e)
+    g = Flatten (f)
+    y = Gemm (g, w4)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained() -> onnx.ModelProto:
+    model = parser.parse_model(_TRAINED)
+    draw = np.random.default_rng(5)
+    shapes: dict[str, tuple[int, ...]] = {"w4": (288, 5)}
+    for number in (1, 2, 3):
+        shapes |= {f"w{number}": (8, 8, 3, 3), f"b{number}": (8,)}
+    for name, shape in shapes.items():
+        array = draw.standard_normal(shape).astype(np.float32) / 6
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return model
+
+
+@pytest.mark.parametrize("granularity", ["tile", "worker"])
+@pytest.mark.parametrize("optimizer", ["sgd:lr=0.5", "none"])
+def test_a_training_step_with_functions(
+    trained: onnx.ModelProto, granularity: Granularity, optimizer: str
+) -> None:
+    training = Training(optimizer=parse_optimizer(optimizer))
+    plain, program = (
+        compile_model(
+            trained, target=TARGET, granularity=granularity, outline=outline, training=training
+        )
+        for outline in (False, True)
+    )
+    draw = np.random.default_rng(6)
+    inputs = {
+        "x": draw.standard_normal((2, 8, 6, 6)).astype(np.float32),
+        "labels": np.array([1, 4]),
+    }
+    found = run_program(program, inputs)
+    graph = training_graph(load_graph(trained), training).graph
+    session = onnxruntime.InferenceSession(
+        as_model(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    made = session.run(None, inputs)
+    names = [value.name for value in session.get_outputs()]
+    states = {state.output: name for name, state in graph.state.items()}
+    assert {states.get(name, name) for name in names} == {*found}
+    for name, values in zip(names, made, strict=True):
+        # Some hundred float32 products in another order, in three layers and back.
+        scale = 2e-5 * float(np.abs(values).max())
+        np.testing.assert_allclose(found[states.get(name, name)], values, rtol=0, atol=scale)
+    for name in states.values():
+        first = numpy_helper.to_array(
+            next(one for one in trained.graph.initializer if one.name == name)
+        )
+        assert np.abs(found[name] - first).max() > 1e-3
+    # Forward, backward (not of the first, whose input needs no gradient) and update.
+    calls = program.calls()
+    backward = "f" if granularity == "worker" else "b"
+    kinds = [
+        "f" if name == calls[0] else "u" if "weight" in name.lower() else "b" for name in calls
+    ]
+    assert Counter(kinds) == Counter(f=3) + Counter(u=3) + Counter({backward: 2})
+    passes = [profile(one).passes() for one in (plain, program)]
+    assert passes[0].keys() == passes[1].keys() >= {"forward", "weight update", "loss"}
+    spent = [compute(profile(one)) for one in (plain, program)]
+    if granularity == "tile":
+        assert spent[0] == spent[1]
+    private = StrictEmulator(program).run(inputs)
+    for name, values in private.items():
+        scale = 2e-5 * float(np.abs(found[name]).max())
+        np.testing.assert_allclose(values, found[name], rtol=0, atol=scale)
