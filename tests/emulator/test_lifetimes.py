@@ -55,6 +55,36 @@ def test_the_last_use_is_the_last() -> None:
     assert last_uses(program) == [[], [0], [1], [2], [3]]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_function_writes_whole_is_given_up_after_every_call(*, whole: bool) -> None:
+    builder = Builder(parse_target("tiny"))
+    x = builder.input("x", "float32", (8,))
+    made = builder.variable("inside", "float32", (8,))
+    for tensor in (x, made):
+        builder.map_linear(tensor)
+    part = 8 if whole else 4
+    with builder.function("double"):
+        with builder.compute_set("first") as compute_set:
+            first, into = (builder.blocks(t.slice(0, 0, part), [4]) for t in (x, made))
+            compute_set.add(BinaryOp("add"), range(4), a=first, b=first, out=into)
+        with builder.compute_set("second") as compute_set:
+            first, into = (builder.blocks(t, [4]) for t in (made, x))
+            compute_set.add(BinaryOp("add"), range(4), a=first, b=first, out=into)
+    builder.call("double")
+    builder.copy_into(x, x, "between")
+    builder.call("double")
+    builder.output("y", x)
+    program = builder.build()
+    # x in, call, copy, call, x out
+    assert last_uses(program) == [[], [1] if whole else [], [], [1], [0]]
+    values = np.arange(8, dtype=np.float32)
+    wanted = values * 16
+    if not whole:
+        wanted[4:] = 0  # never written, so 0 at both calls
+    for _ in range(2):
+        assert np.array_equal(Emulator(program, keep=False).run({"x": values})["y"], wanted)
+
+
 def test_a_part_is_not_the_whole() -> None:
     builder = Builder(parse_target("tiny"))
     x = builder.input("x", "float32", (8,))

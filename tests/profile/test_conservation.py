@@ -38,6 +38,7 @@ class Recipe:
 
     Attributes:
         dtype: of all variables.
+        called: every step is a function, called once for each of its runs; else it is repeated.
         homes: for every variable, the tile of each of its six pieces.
         steps: (kind, source, other source, destination, tiles of the vertices, runs), in which
             a copy has a shift for its tiles.
@@ -46,6 +47,7 @@ class Recipe:
     dtype: str
     homes: list[list[int]]
     steps: list[tuple[str, int, int, int, list[int], int]]
+    called: bool = False
 
 
 VARIABLES = 4
@@ -72,6 +74,7 @@ recipes = st.builds(
         min_size=1,
         max_size=6,
     ),
+    st.booleans(),
 )
 
 
@@ -87,9 +90,12 @@ def make(recipe: Recipe, target: object = TINY) -> Program:
     for number, (kind, source, other, into, tiles, runs) in enumerate(recipe.steps):
         if into in (source, other):
             continue
-        with build.repeat(runs):
-            x, y, out = tensors[source], tensors[other], tensors[into]
-            _step(build, f"{kind} {number}", kind, (x, y, out), tiles)
+        name, used = f"{kind} {number}", (tensors[source], tensors[other], tensors[into])
+        with build.function(name) if recipe.called else build.repeat(runs):
+            _step(build, name, kind, used, tiles)
+        for run in range(runs if recipe.called else 0):
+            build.layer = f"{name} run {run}"
+            build.call(name)
     build.output("y", tensors[0])
     return build.build()
 
@@ -180,7 +186,7 @@ def test_a_run_takes_what_the_slowest_tile_of_every_superstep_takes(recipe: Reci
             continue
         name = f"{kind} {number}"
         if kind == "copy":
-            (step,) = [s for s in supersteps(program) if s.name == name]
+            step = next(s for s in supersteps(program) if s.name == name)
             # What a copy costs its tiles is no vertex's formula: it has tests of its own.
             compute, phases = int(step.compute.max()), [exchanges[name, "copy"]]
         else:
@@ -193,6 +199,21 @@ def test_a_run_takes_what_the_slowest_tile_of_every_superstep_takes(recipe: Reci
     assert cycles["total"] == total
     assert total == sum(step.cycles * step.times for step in found.steps)
     assert cycles["total"] == cycles["compute"] + cycles["exchange"] + cycles["sync"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(recipes)
+def test_every_run_of_a_function_belongs_to_the_layer_that_calls_it(recipe: Recipe) -> None:
+    called, repeated = (
+        supersteps(make(dataclasses.replace(recipe, called=called))) for called in (True, False)
+    )
+    wanted = [
+        (step.name, f"{step.name} run {run}", step.cycles)
+        for step in repeated
+        for run in range(step.times)
+    ]
+    assert [(step.name, step.layer, step.cycles * step.times) for step in called] == wanted
+    assert [step.again for step in called] == [not name.endswith("run 0") for _, name, _ in wanted]
 
 
 @settings(deadline=None, max_examples=30)
