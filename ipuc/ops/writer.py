@@ -1,4 +1,4 @@
-"""Add nodes to an op graph: how gradients, losses and optimizers are written."""
+"""What writes gradients, losses and optimizers into an op graph, node by node."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from onnx_cases import Array, Case, cases
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unknown
 
-from ipuc.ops.define import Op, operators
+from ipuc.ops.define import Function, Op, operators
 from ipuc.types import TensorType
 
 #: No input or output of a problem has more elements.
@@ -31,11 +31,14 @@ REFUSED = "test_training_dropout"
 IR_VERSION = 10
 
 #: The operators of the package; those that other tests define are none of ours.
-OPERATORS: dict[str, Op] = {
+EVERY: dict[str, Op] = {
     f"{domain}.{name}" if domain else name: op
     for (domain, name), op in operators().items()
     if type(op).__module__.startswith("ipuc.ops.")
 }
+#: Those that a model may use, and those that only a training graph has.
+OPERATORS = {label: op for label, op in EVERY.items() if not isinstance(op, Function)}
+FUNCTIONS = {op.name: op for op in EVERY.values() if isinstance(op, Function)}
 
 
 @cache

@@ -22,6 +22,7 @@ import pytest
 from onnx.backend.test.runner import Runner
 from onnx_cases import Array, Case
 from op_problems import (
+    EVERY,
     OPERATORS,
     at_operator_set,
     in_general_position,
@@ -137,9 +138,9 @@ def test_older_operator_sets(label: str) -> None:
         assert bool(said) != ((op.name, version) in UNSAID), f"operator set {version}"
 
 
-@by_operator
+@pytest.mark.parametrize("label", EVERY)
 def test_an_operator_names_its_source(label: str) -> None:
-    op = OPERATORS[label]
+    op = EVERY[label]
     text = type(op).__doc__ or ""
     assert "Source: " in text, f'write "Source: ONNX {op.name}-N." into the class docstring'
     if op.domain:
@@ -163,7 +164,7 @@ def test_deciding_inputs_exist(label: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.split(".")[-1])
 def test_a_file_holds_one_operator_or_what_several_share(module: Any) -> None:
-    here = [op.name for op in OPERATORS.values() if type(op).__module__ == module.__name__]
+    here = [op.name for op in EVERY.values() if type(op).__module__ == module.__name__]
     short = module.__name__.split(".")[-1]
     if here:
         assert [name.lower() for name in here] == [short.replace("_", "")]
