@@ -170,11 +170,11 @@ def types(graph: VertexGraph) -> list[dict[str, Any]]:
 def _line(name: str, train: bool, row: dict[str, Any]) -> None:
     word = "training" if train else "inference"
     parts = [f"{name:14} {word:9} {row['nodes']:7.3f} M nodes {row['edges']:8.3f} M edges"]
-    for who in ("published", "counter"):
-        if who in row:
-            parts.append(
-                f"{who}: nodes {row[who]['nodes_off']:+.1%}, edges {row[who]['edges_off']:+.1%}"
-            )
+    parts += [
+        f"{who}: nodes {row[who]['nodes_off']:+.1%}, edges {row[who]['edges_off']:+.1%}"
+        for who in ("published", "counter")
+        if who in row
+    ]
     click.echo("; ".join(parts))
 
 
