@@ -12,8 +12,8 @@ _UPDATE = "weight update"
 def label_passes(graph: Graph) -> None:
     """Tell weight gradients from gradients of activations, in place.
 
-    A node of the backward pass that only updates of weights and other weight gradients read
-    belongs to the pass "weight update".
+    A node of the backward pass that only the update of its own layer's weights reads, or what
+    leads there, belongs to the pass "weight update".
     """
     readers = graph.consumers()
     outputs = set(graph.outputs)
@@ -22,7 +22,10 @@ def label_passes(graph: Graph) -> None:
         node = graph.nodes[at]
         if node.layer_pass == "backward":
             users = [user for name in node.outputs for user in readers.get(name, ())]
-            inner = all(passes[user.name] == _UPDATE for user in users)
+            inner = all(
+                passes[user.name] == _UPDATE and user.layer_name == node.layer_name
+                for user in users
+            )
             if inner and (users or not outputs.isdisjoint(node.outputs)):
                 graph.nodes[at] = replace(node, layer_pass=_UPDATE)
         passes[node.name] = graph.nodes[at].layer_pass
