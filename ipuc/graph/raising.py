@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, version_converter
 
 from ipuc.errors import UnsupportedOp
+from ipuc.graph.fold import evaluate
 from ipuc.graph.infer import clean, infer
 from ipuc.graph.ir import Graph, Node, constant_type
 from ipuc.graph.proto import attributes_from_proto, node_to_proto, schema_of, type_to_proto
@@ -90,10 +91,23 @@ def _converted(graph: Graph, node: Node, version: int) -> list[Node]:
             attributes=attributes,
             opset=version,
         )
+        if new.op == "Shape" or all(name in graph.constants for name in new.inputs if name):
+            _fold(graph, new)
+            continue
         found = infer(new, graph.types, graph.constants)
         graph.types.update(zip((n for n in new.outputs if n), found, strict=True))
         nodes.append(new)
     return nodes
+
+
+def _fold(graph: Graph, node: Node) -> None:
+    """Compute a node of shape arithmetic that the converter wrote."""
+    arrays = {name: graph.constants[name] for name in node.inputs if name in graph.constants}
+    if node.op == "Shape":  # which reads no more of its input than its shape
+        name = node.inputs[0]
+        arrays[name] = np.broadcast_to(np.zeros((), np.bool_), graph.types[name].shape)
+    for name, array in zip((n for n in node.outputs if n), evaluate(node, arrays), strict=True):
+        _add_constant(graph, name, array)
 
 
 def _add_constant(graph: Graph, name: str, array: NDArray[Any]) -> None:

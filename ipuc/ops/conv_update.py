@@ -26,6 +26,8 @@ class ConvUpdate(Function):
     """new = w - rate / scale * the gradient of a convolution's weights.
 
     What ConvWeightGrad followed by SgdUpdate without decay is; attributes are theirs.
+    Source: PopLibs' public history of winter 2016/17, whose weight update adds the scaled
+    gradient to the weights where they lie.
     """
 
     name: ClassVar[str] = "ConvUpdate"

@@ -21,6 +21,7 @@ class DenseUpdate(Function):
 
     What Gemm followed by SgdUpdate without decay is; attributes are theirs. One of a and b is the
     layer's input, the other the gradient of its output.
+    Source: FullyConnectedWeightUpdate of PopLibs' public history of winter 2016/17.
     """
 
     name: ClassVar[str] = "DenseUpdate"
