@@ -29,7 +29,7 @@ from ipuc.importer.limits import DEFAULT_MAX_BYTES
 from ipuc.importer.load import load
 from ipuc.lowering.driver import lower
 from ipuc.lowering.shard import check_rule, cut, measure, names_of
-from ipuc.ops.define import operators
+from ipuc.ops.define import functions, operators
 from ipuc.passes.pipelines import prepare_inference
 from ipuc.planner.choices import Choices
 from ipuc.planner.context import Granularity
@@ -131,6 +131,7 @@ def compile_model(
             constants=constants,
             max_bytes=max_bytes,
             supported=supported,
+            own=functions(),
             rebatch=training is not None,
         )
         sha256 = digest(source)

@@ -164,26 +164,10 @@ def _broadcast(node: Node, types: Mapping[str, TensorType]) -> Shape:
         raise ShapeError(f"the inputs do not broadcast ({listed})", where=node.where()) from error
 
 
-def _infer_function(
-    node: Node, types: Mapping[str, TensorType], function: onnx.FunctionProto
-) -> list[PartialType]:
-    """Infer the outputs of a call from the function's body."""
-    inputs = [type_to_proto(types[name]) if name else onnx.TypeProto() for name in node.inputs]
-    try:
-        result = shape_inference.infer_function_output_types(
-            function, inputs, list(node_to_proto(node).attribute)
-        )
-    except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-        raise ShapeError(clean(str(error)), where=node.where()) from error
-    pairs = zip(node.outputs, result, strict=False)
-    return [_from_proto(kind) for name, kind in pairs if name]
-
-
 def infer_partial(
     node: Node,
     types: Mapping[str, TensorType],
     constants: Mapping[str, NDArray[Any]],
-    function: onnx.FunctionProto | None = None,
 ) -> list[PartialType]:
     """Infer as much as can be known of the node's named outputs, in order.
 
@@ -191,14 +175,11 @@ def infer_partial(
         node: the node.
         types: static type of each of its inputs.
         constants: values known at compile time; only short ones are looked at.
-        function: the body of the node, if it calls an ONNX function of the model.
 
     Raises:
         UnsupportedOp: ONNX knows no such operator.
         ShapeError: the inputs do not fit the operator.
     """
-    if function is not None:
-        return _infer_function(node, types, function)
     schema = schema_of(node.op, node.opset, node.domain)
     if schema is None:
         raise UnsupportedOp(unknown_op(node.op, node.domain, node.opset), where=node.where())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import onnx
 from numpy.typing import NDArray
 
 from ipuc.errors import OptionError, ShapeError, UnsupportedOp
+from ipuc.graph.bodies import parse_body
 from ipuc.graph.ir import Graph, constant_type, drop_unused
 from ipuc.importer.check import Supported, check, everything, inline
 from ipuc.importer.inputs import describe, resolve
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
 from ipuc.importer.read import ModelSource, opsets, read_model
-from ipuc.importer.walk import Walk, names_read
+from ipuc.importer.walk import OwnFunction, Walk, names_read
 from ipuc.types import Shape, TensorType
 
 
@@ -65,6 +66,18 @@ def _input_types(
     return types
 
 
+def _kept(
+    source: ModelSource, own: Mapping[tuple[str, str], OwnFunction]
+) -> dict[tuple[str, str], OwnFunction]:
+    """The model's functions that are ours; one that only bears the name of ours is not."""
+    found: dict[tuple[str, str], OwnFunction] = {}
+    for function in source.proto.functions:
+        known = own.get((function.domain, function.name))
+        if known is not None and parse_body(known.body) == function:
+            found[function.domain, function.name] = known
+    return found
+
+
 def load(
     model: str | Path | onnx.ModelProto,
     *,
@@ -73,7 +86,7 @@ def load(
     constants: Mapping[str, NDArray[Any]] | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     supported: Supported = everything,
-    keep_functions: Collection[tuple[str, str]] = (),
+    own: Mapping[tuple[str, str], OwnFunction] | None = None,
     rebatch: bool = False,
 ) -> Graph:
     """Read a model and turn it into an op graph.
@@ -87,7 +100,8 @@ def load(
         supported: (domain, operator, operator set) -> None, or the reason why the operator
             cannot be compiled. It is asked about the nodes that remain after folding. An operator
             that is refused but that ONNX defines by a function is replaced by the body.
-        keep_functions: (domain, name) of model functions to compile as single nodes.
+        own: operators of ours by (domain, name): a function of the model that has the name and
+            the body of one stays a single node.
         rebatch: `batch` also replaces leading dimensions that the file fixes at 1.
 
     Returns:
@@ -105,7 +119,8 @@ def load(
         raise OptionError(f"--max-bytes {max_bytes}: give a positive number of bytes")
     source = read_model(model, max_bytes=max_bytes)
     check(source)
-    inline(source, keep_functions, supported)
+    kept = _kept(source, own or {})
+    inline(source, kept, supported)
     given = _override_defaults(source, constants or {})
     types = _input_types(source, shapes or {}, batch, given, rebatch=rebatch)
     proto = source.proto.graph
@@ -120,11 +135,7 @@ def load(
         constants=known,
         read=names_read(list(proto.node)) | set(outputs),
         inputs=[name for name in source.inputs if name not in given],
-        functions={
-            (one.domain, one.name): one
-            for one in source.proto.functions
-            if (one.domain, one.name) in keep_functions
-        },
+        functions=kept,
     )
     walk.run(list(proto.node))
     graph = Graph(

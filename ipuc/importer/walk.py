@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import onnx
@@ -38,6 +38,23 @@ def names_read(nodes: Iterator[onnx.NodeProto] | list[onnx.NodeProto]) -> set[st
     return found
 
 
+#: What inference for an operator of ours may raise on inputs that it was not made for.
+_MISFITS = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+
+
+class OwnFunction(Protocol):
+    """An operator of ours that a model calls as a function of its own.
+
+    Attributes:
+        body: the function in ONNX's text syntax.
+    """
+
+    body: ClassVar[str]
+
+    def infer(self, node: Node, types: Sequence[TensorType | None]) -> list[TensorType]:
+        """Types of the named outputs, from those of the inputs."""
+
+
 @dataclass(slots=True)
 class Walk:
     """State of the pass.
@@ -64,7 +81,7 @@ class Walk:
     constants: dict[str, NDArray[Any]]
     read: set[str]
     inputs: list[str]
-    functions: Mapping[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
+    functions: Mapping[tuple[str, str], OwnFunction] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     problems: dict[str, None] = field(default_factory=dict)
     undecided: list[tuple[str, str]] = field(default_factory=list)
@@ -221,7 +238,7 @@ class Walk:
         self.constants[name] = array
         self.types[name] = constant_type(array)
 
-    def _settle(self, node: Node, function: onnx.FunctionProto | None) -> None:
+    def _settle(self, node: Node, function: OwnFunction | None) -> None:
         """Compute a node whose inputs are constant; give any other static types."""
         values = [name for name in node.inputs if name]
         folds = not node.domain and node.op not in RANDOM and not self._trains(node)
@@ -238,7 +255,23 @@ class Walk:
             reason = self.supported(node.domain, node.op, node.opset)
         if reason is not None:
             self.problems[f"{node.where()}: {reason}"] = None
-        self._keep(node, infer_partial(node, self.types, self.constants, function), reason)
+        if function is None:
+            found = infer_partial(node, self.types, self.constants)
+        else:
+            found = self._types_of_own(node, function)
+        self._keep(node, found, reason)
+
+    def _types_of_own(self, node: Node, function: OwnFunction) -> list[PartialType]:
+        """Infer an operator of ours in a file that anybody may have written."""
+        try:
+            kinds = function.infer(node, [self.types.get(name) for name in node.inputs])
+        except _MISFITS as error:
+            raise ShapeError(
+                f"inputs or attributes do not fit: {type(error).__name__} {error}",
+                where=node.where(),
+                fix="export the training graph again",
+            ) from error
+        return [PartialType(kind.dtype, kind.shape) for kind in kinds]
 
     def _trains(self, node: Node) -> bool:
         """Whether a Dropout draws random numbers: since operator set 12 a third input says so."""

@@ -138,6 +138,11 @@ class Function(Op):
         """
 
 
+def functions() -> dict[tuple[str, str], Function]:
+    """Every operator of ours by (domain, name)."""
+    return {key: op for key, op in operators().items() if isinstance(op, Function)}
+
+
 def operators() -> dict[tuple[str, str], Op]:
     """Every operator by (domain, name)."""
     package = importlib.import_module("ipuc.ops")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from onnx import helper, parser, shape_inference
 from ipuc.errors import OptionError, ShapeError, TooLarge, UnsupportedOp
 from ipuc.graph.export import to_model
 from ipuc.graph.infer import UndecidedShape
-from ipuc.graph.ir import Graph
+from ipuc.graph.ir import Graph, Node
 from ipuc.importer.deciding import deciding_inputs
 from ipuc.importer.inspect import inspect_model
 from ipuc.importer.load import load
@@ -135,9 +135,26 @@ def test_functions_are_inlined_and_can_be_kept() -> None:
         """
     )
     assert _ops(load(model)) == ["Relu", "Add"]
-    kept = load(model, keep_functions={("own", "twice_relu")})
+    kept = load(model, own={("own", "twice_relu"): _TwiceRelu()})
     assert [(n.domain, n.op) for n in kept.nodes] == [("own", "twice_relu")]
     assert kept.types["y"] == TensorType("float32", (2, 3))
+    other = {("own", "twice_relu"): _OfThatName()}
+    assert _ops(load(model, own=other)) == ["Relu", "Add"]
+
+
+class _TwiceRelu:
+    body: ClassVar[str] = """
+        <domain: "own", opset_import: ["" : 17]> twice_relu (a) => (b) { r = Relu(a) b = Add(r, r) }
+    """
+
+    def infer(self, node: Node, types: Sequence[TensorType | None]) -> list[TensorType]:
+        (kind,) = types
+        assert kind is not None, node
+        return [kind]
+
+
+class _OfThatName(_TwiceRelu):
+    body: ClassVar[str] = _TwiceRelu.body.replace("Add(r, r)", "Mul(r, r)")
 
 
 def test_operators_onnx_defines_by_others_are_expanded_if_refused() -> None:
