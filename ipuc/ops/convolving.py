@@ -15,6 +15,9 @@ from ipuc.planner.convolution import convolve
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.outlined import Outline
 from ipuc.planner.poplin.cost import Pass
+from ipuc.planner.worker.conv_forward import convolve2017
+from ipuc.planner.worker.conv_plan import planned, reached
+from ipuc.planner.worker.wanted import wanted_group
 from ipuc.program.tensor import Tensor
 from ipuc.types import Shape
 
@@ -109,6 +112,10 @@ def convolution(
         A tensor of the result's shape.
     """
     x, weights, *bias = operands
+    group = _group(ctx, whole.problem, output)
+    if group is not None:
+        added = bias[0] if bias else None
+        return convolve2017(ctx, whole.problem, x, weights, added, group, output)
     label = f"{output} sums" if bias else output
     data, kernels = whole.apart_data(ctx, x), whole.apart_weights(ctx, weights)
     made = convolve(ctx, whole.problem, data, kernels, label, purpose)
@@ -139,10 +146,31 @@ def outlined_convolution(
         purpose: the pass.
         biased: whether there is a bias.
     """
+    group = _group(ctx, whole.problem, output)
     return Outline(
-        ("convolution", whole.problem, ctx.type(output).dtype, biased),
+        ("convolution", whole.problem, ctx.type(output).dtype, biased, group),
         operands,
         lambda stand_ins: [convolution(ctx, whole, stand_ins, output, purpose)],
         lambda: [None],
         lambda results: ctx.define(output, results[0]),
     )
+
+
+def _group(ctx: Context, problem: Problem, output: str) -> int | None:
+    """Channels of a result that lie together by the rules of 2017; None where others apply."""
+    if ctx.granularity != "worker" or not reached(problem):
+        return None
+    channels = ctx.type(output).shape[1]
+    return wanted_group(ctx, output, lambda node, value: _wants(ctx, node, value), channels)
+
+
+def _wants(ctx: Context, node: Node, value: str) -> int | None:
+    """The group of channels in which a convolution reads its data; None of another node."""
+    if node.op not in ("Conv", "ConvDataGrad") or node.inputs[0] != value:
+        return None
+    if node.op == "Conv":
+        problem = Convolution.in_graph(ctx.graph, node).problem
+    else:
+        shapes = (ctx.type(v).shape for v in (*node.outputs, *node.inputs[1::-1]))
+        problem = Convolution.of(node, *shapes).backward().problem
+    return planned(ctx, problem)[0].in_group if reached(problem) else None

@@ -34,6 +34,7 @@ from op_problems import (
 
 import ipuc.ops
 from ipuc.backend import IpucBackend, IpucRep
+from ipuc.codelets.conv_rows import ConvRows
 from ipuc.codelets.conv_vertex import ConvVertex
 from ipuc.codelets.define import Codelet
 from ipuc.codelets.reduce import Reduce
@@ -79,7 +80,7 @@ def _adds(codelet: Codelet) -> bool:
     """Whether the order in which a vertex combines numbers shows in the last bit."""
     if isinstance(codelet, Reduce):
         return codelet.op in {"sum", "prod"}
-    return isinstance(codelet, ConvVertex) or codelet.name in ADDING
+    return isinstance(codelet, ConvVertex | ConvRows) or codelet.name in ADDING
 
 
 def _private(rep: IpucRep, found: Sequence[Array], given: Sequence[Array]) -> None:
