@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.codelets.rounding import nearest as nearest_half
-from ipuc.errors import ProgramError, nearest
+from ipuc.errors import InternalError, ProgramError, nearest
 from ipuc.target import Target
-from ipuc.types import Shape
+from ipuc.types import Ints, Shape
 
 Array = NDArray[Any]
 #: A number or a column of numbers: formulas serve the profile (one vertex) and the planner
@@ -62,6 +62,11 @@ def InOut(name: str, list_axes: int = 0) -> FieldSpec:  # noqa: N802  (Poplar's 
     return FieldSpec(name, reads=True, writes=True, list_axes=list_axes)
 
 
+def _nowhere(field: str) -> Ints:
+    """Where a field lies if nobody has said so."""
+    raise InternalError(f'field "{field}" lies in no variable')
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one batched call of `Codelet.compute` is about.
@@ -74,12 +79,17 @@ class Batch:
             accumulations of one call apart, from 1 on. Results need no rounding: storing does it.
         into: where a written field may be put without a copy: [*grid, *window], by field name. A
             codelet that fills one returns that very array. No vertex of the family reads it.
+        places: field to the position of each of its elements in its variable: [*grid, *window];
+            what codelets that draw random numbers draw them by.
+        step: number of the training step.
     """
 
     grid: Shape
     windows: Mapping[str, Shape]
     rounded: Callable[[str, Array, int], Array] = nearest_half
     into: Mapping[str, Array] = field(default_factory=dict)
+    places: Callable[[str], Ints] = _nowhere
+    step: int = 0
 
     @property
     def axes(self) -> int:

@@ -205,6 +205,8 @@ def compute(
             family.windows(),
             lambda name, sums, number: stores.accumulated(family, name, sums, number),
             into or {},
+            lambda name: stores.elements(family.fields[name]),
+            stores.arithmetic.step,
         )
         made = family.codelet.compute(batch, **operands)
     made = {name: stores.field(family, name, np.asarray(v)) for name, v in made.items()}

@@ -73,7 +73,7 @@ class Stores:
         return self._rounded(
             access.variable,
             values,
-            lambda: self._elements(access),
+            lambda: self.elements(access),
             number,
             family.layer,
             # What takes the place of another value is rounded as if it had a place of its own.
@@ -116,7 +116,7 @@ class Stores:
                 return outside + name[len(inside) :]
         return name
 
-    def _elements(self, access: Access) -> Ints:
+    def elements(self, access: Access) -> Ints:
         """Position in its variable of every element of a field: [*grid, *window]."""
         return gather_grid(access, self._numbering(self._variables[access.variable].size))
 

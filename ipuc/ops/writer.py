@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,18 @@ class GraphWriter:
         self.graph.types.update(zip(outputs, infer_types(node, self.graph), strict=True))
         self.graph.nodes.append(node)
         return node.outputs
+
+    def also(self, node: Node, position: int) -> str:
+        """An optional output of a node that is in the graph, which gets it if it had none."""
+        outputs = [*node.outputs, *[""] * (position + 1 - len(node.outputs))]
+        if not outputs[position]:
+            outputs[position] = self._fresh(f"{node.name}/{position}", ())
+            at = next(i for i, one in enumerate(self.graph.nodes) if one.name == node.name)
+            asked = replace(node, outputs=tuple(outputs))
+            kinds = infer_types(asked, self.graph)
+            self.graph.types.update(zip(filter(None, outputs), kinds, strict=True))
+            self.graph.nodes[at] = asked
+        return outputs[position]
 
     def _fresh(self, base: str, more: Iterable[str]) -> str:
         taken, name, count = more, base, 1

@@ -59,7 +59,7 @@ DECIDING = {
 }
 #: Inputs of which only the type matters, or that only training reads.
 UNREAD = {("CastLike", 1), ("Dropout", 1)}
-#: A Dropout that drops is for training, and refused.
+#: A Dropout that drops draws random numbers, in every engine other ones.
 TRAINING = "test_training_dropout"
 
 
