@@ -11,8 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ipuc.codelets.amp import first_of_shared, grouped_product, merged, shared_axes
-from ipuc.codelets.conv_phases import Phase, met, phases
+from ipuc.codelets.amp import first_of_shared, shared_axes
+from ipuc.codelets.conv_blocks import Convolution, convolve
+from ipuc.codelets.conv_phases import met
 from ipuc.codelets.cycles.amp import Block
 from ipuc.codelets.define import (
     Array,
@@ -28,10 +29,8 @@ from ipuc.codelets.define import (
     joined_pads,
 )
 from ipuc.codelets.half_sums import accumulate, groups
+from ipuc.codelets.threads import Crew
 from ipuc.types import Shape
-
-#: Bytes of columns made at once. A whole layer of VGG-19 would take 115 MB an image.
-COLUMN_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,27 @@ class ConvVertex(Codelet):
         low = tuple(-before for before, _ in self.pads)
         if self.partials == "float16":
             products = (
-                self._convolve(batch, x[there], weights[here], begin, None)
+                self._convolved(batch, x[there], weights[here], begin)
                 for there, here, begin in self._accumulations(axes, weights, low)
             )
             return {"out": accumulate(batch, "out", products)}
-        return {"out": self._convolve(batch, x, weights, low, batch.into.get("out"))}
+        into = batch.into.get("out")
+        if into is None:
+            return {"out": self._convolved(batch, x, weights, low)}
+        convolve(self._problem(x, weights, low), into, batch.start)
+        return {"out": into}
+
+    def _convolved(self, batch: Batch, x: Array, weights: Array, low: tuple[int, ...]) -> Array:
+        """A convolution in new memory: [*grid, *out window], grid axes that share all extent 1."""
+        axes, crew = batch.axes, Crew()
+        lead = np.broadcast_shapes(x.shape[:axes], weights.shape[:axes])
+        into = np.empty((*lead, *batch.windows["out"]), np.result_type(x, weights))
+        convolve(self._problem(x, weights, low), into, crew.start)
+        crew.finish()
+        return into
+
+    def _problem(self, x: Array, weights: Array, low: tuple[int, ...]) -> Convolution:
+        return Convolution(x, weights, low, self.stride, self.dilation, self.spread)
 
     def _accumulations(
         self, axes: int, weights: Array, low: tuple[int, ...]
@@ -114,114 +129,6 @@ class ConvVertex(Codelet):
                 here = tuple(slice(k, k + n) for k, n in zip(at, together, strict=True))
                 begin = tuple(b + k * n for b, k, n in zip(low, at, self.dilation, strict=True))
                 yield (*lead, some), (*lead, some, *here), begin
-
-    def _convolve(
-        self, batch: Batch, x: Array, weights: Array, low: tuple[int, ...], into: Array | None
-    ) -> Array:
-        """Convolve phase by phase: outputs that meet the same kernel elements are done together.
-
-        Args:
-            batch: the call.
-            x: [*grid, batch, group, in channels, *field].
-            weights: [*grid, group, out channels, in channels, *kernel].
-            low: place that the first output sees with the first of these kernel elements, counted
-                from the window's first element.
-            into: see `Batch.into`.
-
-        Returns:
-            [*grid, batch, group, out channels, *out]; `into` itself if that was filled.
-        """
-        axes = batch.axes
-        out, kernel = batch.windows["out"][3:], weights.shape[axes + 3 :]
-        ways = [
-            phases(*size)
-            for size in zip(out, kernel, low, self.stride, self.dilation, self.spread, strict=True)
-        ]
-        if all(spread == 1 for spread in self.spread):
-            return self._phase(x, weights, [way[0] for way in ways], batch, into)
-        if into is None:
-            lead = np.broadcast_shapes(x.shape[:axes], weights.shape[:axes])
-            into = np.empty((*lead, *batch.windows["out"]), np.result_type(x, weights))
-        whole = (slice(None),) * (axes + 3)
-        for way in itertools.product(*ways):
-            place = into[(*whole, *(phase.out_slice for phase in way))]
-            taken = weights[(*whole, *(phase.kernel_slice for phase in way))]
-            if taken.size:
-                made = self._phase(x, taken, list(way), batch, place)
-                if made is not place:
-                    place[...] = made
-            else:
-                place[...] = 0
-        return into
-
-    def _phase(
-        self, x: Array, weights: Array, way: list[Phase], batch: Batch, into: Array | None
-    ) -> Array:
-        """A convolution without spread: multiply block by block, so that columns stay small.
-
-        Each element is the same dot product as without blocks. Its last bit may differ: matrix
-        libraries add in another order at the edges of their own blocks.
-        """
-        axes = batch.axes
-        columns = _columns(x, way)
-        cuts = _cuts(columns, axes, axes + 3)
-        if len(cuts) == 1:
-            return self._product(batch, columns, weights, into)
-        if into is None:
-            lead = np.broadcast_shapes(columns.shape[:axes], weights.shape[:axes])
-            window = (*batch.windows["out"][:3], *(phase.outs for phase in way))
-            into = np.empty((*lead, *window), np.result_type(columns, weights))
-        for images, rows in cuts:
-            here = (*(slice(None),) * axes, images, slice(None), slice(None), rows)
-            place = into[here]
-            made = self._product(batch, columns[here], weights, place)
-            if made is not place:
-                place[...] = made
-        return into
-
-    def _product(self, batch: Batch, columns: Array, weights: Array, into: Array | None) -> Array:
-        """Multiply weights by columns.
-
-        Args:
-            batch: the call.
-            columns: [*grid, batch, group, in channels, *out, *kernel].
-            weights: [*grid, group, out channels, in channels, *kernel].
-            into: see `Batch.into`.
-
-        Returns:
-            [*grid, batch, group, out channels, *out]; `into` itself if that was filled.
-        """
-        axes, dims = batch.axes, len(self.stride)
-        lead = list(range(axes))
-        b, g, ci = axes, axes + 1, axes + 2
-        out_axes = list(range(axes + 3, axes + 3 + dims))
-        kernel_axes = list(range(axes + 3 + dims, axes + 3 + 2 * dims))
-        depth = columns.shape[ci] * math.prod(columns.shape[a] for a in kernel_axes)
-        deep = [ci, *kernel_axes]
-        if merged(weights.shape[axes + 2 :], weights.strides[axes + 2 :]) is None:
-            # A part of a kernel must be copied: channel by channel the runs are longer.
-            deep = [*kernel_axes, ci]
-            weights = np.moveaxis(weights, axes + 2, -1)
-        right = columns.transpose(*lead, g, *deep, b, *out_axes)
-        right = right.reshape(
-            *columns.shape[:axes],
-            columns.shape[g],
-            depth,
-            columns.shape[b],
-            *(columns.shape[a] for a in out_axes),
-        )
-        left = weights.reshape(*weights.shape[: axes + 2], depth)
-        grid = (*batch.grid, columns.shape[g])
-        place = None
-        if into is not None:
-            place = into.transpose(*lead, axes + 1, axes + 2, axes, *range(axes + 3, into.ndim))
-        product = grouped_product(
-            left, right, grid, left_rows=1, right_columns=1 + dims, into=place
-        )
-        if product is place and into is not None:
-            return into
-        # [*grid, group, out channels, batch, *out] -> [*grid, batch, group, out channels, *out]
-        return product.transpose(*lead, axes + 2, axes, axes + 1, *range(axes + 3, product.ndim))
 
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """Images, groups, output channels, and outputs along dimensions without spread.
@@ -324,56 +231,3 @@ def vectors(groups: int, in_groups: int, out_groups: int) -> int:
     Source: PopLibs poplin ConvVertices.cpp.
     """
     return groups * (in_groups + out_groups * in_groups + out_groups)
-
-
-def _columns(x: Array, way: list[Phase]) -> Array:
-    """A view of x with an axis for each output and each kernel element of a phase."""
-    lead = x.ndim - len(way)
-    kept, pads = [slice(None)] * lead, [(0, 0)] * lead
-    for size, phase in zip(x.shape[lead:], way, strict=True):
-        begin, end = phase.begin, phase.begin + phase.reach
-        first = min(max(begin, 0), size)
-        last = max(min(end, size), first)
-        before = min(max(-begin, 0), phase.reach)
-        kept.append(slice(first, last))
-        pads.append((before, phase.reach - before - (last - first)))
-    x = x[tuple(kept)]
-    if any(itertools.chain.from_iterable(pads)):
-        x = np.pad(x, pads)
-    steps = x.strides[lead:]
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (*x.shape[:lead], *(phase.outs for phase in way), *(phase.kernel for phase in way)),
-        (
-            *x.strides[:lead],
-            *(s * phase.stride for s, phase in zip(steps, way, strict=True)),
-            *(s * phase.dilation for s, phase in zip(steps, way, strict=True)),
-        ),
-        writeable=False,
-    )
-
-
-def _cuts(columns: Array, images: int, rows: int) -> list[tuple[slice, slice]]:
-    """Blocks of images and rows whose columns take about `COLUMN_BYTES`, no less than a row.
-
-    Args:
-        columns: see `ConvVertex._product`.
-        images: axis of the images.
-        rows: axis of the output rows.
-    """
-    wanted = -(-columns.size * columns.itemsize // COLUMN_BYTES)
-    image_parts = max(min(wanted, columns.shape[images]), 1)
-    row_parts = max(min(-(-wanted // image_parts), columns.shape[rows]), 1)
-    if row_parts > 1:  # an image is too large: then each is cut for itself
-        image_parts = columns.shape[images]
-    return list(
-        itertools.product(
-            _even(columns.shape[images], image_parts), _even(columns.shape[rows], row_parts)
-        )
-    )
-
-
-def _even(extent: int, parts: int) -> list[slice]:
-    """Cut an extent into near equal parts, so that none is too small to be quick."""
-    edges = [part * extent // parts for part in range(parts + 1)]
-    return [slice(begin, end) for begin, end in itertools.pairwise(edges)]

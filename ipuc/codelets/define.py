@@ -67,6 +67,10 @@ def _nowhere(field: str) -> Ints:
     raise InternalError(f'field "{field}" lies in no variable')
 
 
+def _at_once(task: Callable[[], None]) -> None:
+    task()
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one batched call of `Codelet.compute` is about.
@@ -82,6 +86,8 @@ class Batch:
         places: field to the position of each of its elements in its variable: [*grid, *window];
             what codelets that draw random numbers draw them by.
         step: number of the training step.
+        start: takes work that fills what `into` gave, which nobody needs before the compute set
+            ends. Tasks may run at the same time, and after `compute` has returned.
     """
 
     grid: Shape
@@ -90,6 +96,7 @@ class Batch:
     into: Mapping[str, Array] = field(default_factory=dict)
     places: Callable[[str], Ints] = _nowhere
     step: int = 0
+    start: Callable[[Callable[[], None]], None] = _at_once
 
     @property
     def axes(self) -> int:
@@ -162,6 +169,9 @@ class Codelet(ABC):
 
     name: ClassVar[str]
     fields: ClassVar[tuple[FieldSpec, ...]]
+    #: It multiplies matrices, and shares that out over threads itself; the more vertices at once,
+    #: the better. The emulator cuts large families of any other codelet into parts.
+    multiplies: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register the codelet, so that saved programs can name it."""

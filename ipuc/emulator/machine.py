@@ -34,6 +34,8 @@ from ipuc.program.tensor import Tensor, View
 from ipuc.types import TensorType, to_device
 
 Array = NDArray[Any]
+#: Takes a task of a codelet; see `Batch.start`.
+Starter = Callable[[Callable[[], None]], None]
 
 
 @cache
@@ -188,16 +190,21 @@ def view_values(view: View, flat: Array) -> Array:
     ).reshape(view.shape)
 
 
+def _at_once(task: Callable[[], None]) -> None:
+    task()
+
+
 def compute(
     family: VertexFamily,
     operands: Mapping[str, Array],
     stores: Stores,
     into: Mapping[str, Array] | None = None,
+    start: Starter = _at_once,
 ) -> dict[str, Array]:
     """Run the vertices of a family: what memory then holds in each field, [*grid, *window].
 
     Half operands are computed in float32 and rounded once, here. Codelets may fill the memory
-    `into` themselves; see `Batch.into`.
+    `into` themselves, in tasks that they give to `start`; see `Batch`.
     """
     with np.errstate(all="ignore"):
         batch = Batch(
@@ -207,6 +214,7 @@ def compute(
             into or {},
             lambda name: stores.elements(family.fields[name]),
             stores.arithmetic.step,
+            start,
         )
         made = family.codelet.compute(batch, **operands)
     made = {name: stores.field(family, name, np.asarray(v)) for name, v in made.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipuc.emulator.coalesce import coalesce
 from ipuc.emulator.lifetimes import last_uses, wholly_written
 from ipuc.emulator.moves import Moves
+from ipuc.emulator.parts import parted
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import Reach, reach
 from ipuc.program.program import Program
@@ -38,6 +39,8 @@ class Batched:
         fills: of those, the ones that the codelet may fill in memory: floats of variables that no
             vertex of the family reads, each element its own.
         narrowed: they write a variable that carries long integers.
+        parts: the same vertices in several calls that may run at the same time; none or one where
+            there is little to do.
     """
 
     family: VertexFamily
@@ -46,6 +49,7 @@ class Batched:
     writes: Mapping[str, Field]
     fills: tuple[Field, ...]
     narrowed: bool
+    parts: tuple[Batched, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Prepared:
         """What a compute set comes to."""
         known = self._works.get(id(compute_set))
         if known is None or known[0] is not compute_set:
-            calls = tuple(self._batched(family) for family in coalesce(compute_set.families))
+            calls = tuple(self._in_parts(family) for family in coalesce(compute_set.families))
             read = {field.variable for call in calls for field in call.reads}
             whole = frozenset(wholly_written(self.program, compute_set) - read)
             known = self._works[id(compute_set)] = compute_set, Work(whole, calls)
@@ -100,6 +104,13 @@ class Prepared:
         if self._last is None or self._last[0] is not self.program.main:
             self._last = self.program.main, last_uses(self.program)
         return self._last[1]
+
+    def _in_parts(self, family: VertexFamily) -> Batched:
+        whole = self._batched(family)
+        parts = parted(family)
+        if len(parts) > 1:
+            whole = replace(whole, parts=tuple(self._batched(part) for part in parts))
+        return whole
 
     def _batched(self, family: VertexFamily) -> Batched:
         variables = self.program.variables

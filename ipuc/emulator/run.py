@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from ipuc.codelets.rounding import Arithmetic
+from ipuc.codelets.threads import Crew, Task
 from ipuc.emulator.lifetimes import overwritten
-from ipuc.emulator.machine import Array, Machine, compute, widened
+from ipuc.emulator.machine import Array, Machine, Starter, compute, widened
 from ipuc.emulator.memory import Memory
 from ipuc.emulator.prepared import Batched, prepared
 from ipuc.program.program import Program
@@ -60,27 +61,40 @@ class Emulator(Machine):
         work = self._prepared.work(compute_set)
         for variable in work.whole:
             self.memory.fill(variable)
-        for call in work.calls:
-            self._call(call)
+        crew = Crew()
+        try:
+            for call in work.calls:
+                if len(call.parts) > 1:
+                    for part in call.parts:
+                        crew.start(self._job(part, _at_once))
+                else:
+                    self._job(call, crew.start)()
+        finally:
+            crew.finish()
         self._wide.clear()
 
-    def _call(self, call: Batched) -> None:
-        """Run joined vertices."""
-        operands = {
-            field.name: widened(
-                field.reach.gather(self._read_wide(field.variable)), long=call.narrowed
-            )
-            for field in call.reads
-        }
-        into: dict[str, Array] = {}
-        for field in call.fills:
-            place = field.reach.destination(self.memory.write(field.variable))
-            if place is not None:
-                into[field.name] = place
-        for name, values in compute(call.family, operands, self.stores, into).items():
-            if values is not into.get(name):
-                field = call.writes[name]
-                field.reach.scatter(self.memory.write(field.variable), values)
+    def _job(self, call: Batched, start: Starter) -> Task:
+        """What is left to do for joined vertices once memory for their results is there."""
+        into = {field.variable: self.memory.write(field.variable) for field in call.writes.values()}
+        flat = {field.variable: self._read_wide(field.variable) for field in call.reads}
+
+        def job() -> None:
+            operands = {
+                field.name: widened(field.reach.gather(flat[field.variable]), long=call.narrowed)
+                for field in call.reads
+            }
+            places = {
+                field.name: place
+                for field in call.fills
+                if (place := field.reach.destination(into[field.variable])) is not None
+            }
+            made = compute(call.family, operands, self.stores, places, start)
+            for name, values in made.items():
+                if values is not places.get(name):
+                    field = call.writes[name]
+                    field.reach.scatter(into[field.variable], values)
+
+        return job
 
     def done(self, number: int) -> None:
         """Release what no step after this one needs."""
@@ -111,6 +125,10 @@ class Emulator(Machine):
     def read(self, variable: int) -> Array:
         """Contents of a variable, flat."""
         return self.memory.read(variable)
+
+
+def _at_once(task: Task) -> None:
+    task()
 
 
 def run(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ipuc.codelets import conv_vertex
+from ipuc.codelets import conv_blocks
 from ipuc.codelets.conv_partial import ConvPartial
 from ipuc.codelets.define import Array, Batch
 
@@ -32,9 +32,9 @@ def convolve(into: Array | None = None, grid: tuple[int, ...] = (2,)) -> Array:
 @pytest.mark.parametrize("limit", [2_000_000, 300_000, 60_000, 1])
 def test_blocks_change_no_bit(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a few images at a time down to single rows, into fresh memory and into given memory."""
-    monkeypatch.setattr(conv_vertex, "COLUMN_BYTES", 1 << 40)
+    monkeypatch.setattr(conv_blocks, "COLUMN_BYTES", 1 << 40)
     whole = convolve()
-    monkeypatch.setattr(conv_vertex, "COLUMN_BYTES", limit)
+    monkeypatch.setattr(conv_blocks, "COLUMN_BYTES", limit)
     np.testing.assert_array_equal(convolve(), whole)
     place = np.full((2, *WINDOWS["out"]), np.nan, np.float32)
     assert convolve(place) is place
@@ -44,9 +44,11 @@ def test_blocks_change_no_bit(limit: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_columns_are_never_all_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns of this family take 2 * 3 * 2 * 72 * 1520 * 4 = 5.3 MB, one image's a third."""
     place = np.empty((2, *WINDOWS["out"]), np.float32)
+    # So much work that an image is done for itself only to save memory.
+    monkeypatch.setattr(conv_blocks, "IMAGE_WORK", 1 << 40)
 
     def peak(limit: int) -> int:
-        monkeypatch.setattr(conv_vertex, "COLUMN_BYTES", limit)
+        monkeypatch.setattr(conv_blocks, "COLUMN_BYTES", limit)
         tracemalloc.start()
         convolve(place)
         most = tracemalloc.get_traced_memory()[1]

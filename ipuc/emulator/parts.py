@@ -1,0 +1,71 @@
+"""Cut joined vertices into parts that fit a cache and may run at the same time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ipuc.program.family import Access, IndexMap, VertexFamily
+
+#: Elements of all fields of a part. Less is done before another thread has woken up; of more, what
+#: is computed on the way to a result does not stay in the cache.
+PART_ELEMENTS = 1 << 19
+
+
+def parted(family: VertexFamily) -> list[VertexFamily]:
+    """Cut along the longest axis: vertices of the grid, or work that may be cut anywhere.
+
+    Vertices that multiply matrices stay together: their codelets cut the products.
+
+    Returns:
+        Families that compute the same; the family alone if it is small, or cannot be cut.
+    """
+    accesses = family.fields.values()
+    if family.codelet.multiplies or any(a.offset.explicit is not None for a in accesses):
+        return [family]
+    wanted = sum(family.count * math.prod(a.shape) for a in accesses) // PART_ELEMENTS
+    if wanted < 2:
+        return [family]
+    windows = family.windows()
+    free = [one for one in family.codelet.free_axes(windows) if one.slide is None]
+    firsts = [next(iter(one.axes.items())) for one in free]
+    lengths = [windows[name][axis] for name, axis in firsts]
+    longest, axis = max((n, a) for a, n in enumerate((*family.grid, *lengths)))
+    count = min(wanted, longest)
+    edges = [part * longest // count for part in range(count + 1)]
+    grid_axes = len(family.grid)
+    return [
+        _some_vertices(family, axis, begin, end)
+        if axis < grid_axes
+        else _some_work(family, free[axis - grid_axes].axes, begin, end)
+        for begin, end in itertools.pairwise(edges)
+    ]
+
+
+def _some_vertices(family: VertexFamily, axis: int, begin: int, end: int) -> VertexFamily:
+    def some(index: IndexMap) -> IndexMap:
+        tables = list(index.tables)
+        tables[axis] = tables[axis][begin:end]
+        return IndexMap(index.base, tuple(tables))
+
+    grid = (*family.grid[:axis], end - begin, *family.grid[axis + 1 :])
+    fields = {name: replace(a, offset=some(a.offset)) for name, a in family.fields.items()}
+    return replace(family, grid=grid, tile=some(family.tile), fields=fields)
+
+
+def _some_work(family: VertexFamily, axes: Mapping[str, int], begin: int, end: int) -> VertexFamily:
+    def some(name: str, access: Access) -> Access:
+        if name not in axes:
+            return access
+        axis = axes[name]
+        base = access.offset.base + begin * access.strides[axis]
+        return Access(
+            access.variable,
+            IndexMap(base, access.offset.tables),
+            (*access.shape[:axis], end - begin, *access.shape[axis + 1 :]),
+            access.strides,
+        )
+
+    return replace(family, fields={name: some(name, a) for name, a in family.fields.items()})
