@@ -42,7 +42,7 @@ STEP = 1e-5
 #: some directions besides.
 SINGLE = 32
 DIRECTIONS = 6
-#: Of the largest gradient: a few dozen float32 roundings (2 ** -24); the same for halves (2 ** -11).
+#: Of the largest gradient: a few dozen roundings of 2 ** -24, or in halves of 2 ** -11.
 TOLERANCE = {"float32": 2e-5, "float16": 2e-2}
 
 

@@ -65,10 +65,12 @@ class State:
     Attributes:
         output: the graph value that takes its place at the end of a run.
         initial: what it is before the first run, in ONNX's own element type.
+        wide: it stays of that type in layers of halves too, as the moments of an optimizer do.
     """
 
     output: str
     initial: NDArray[Any]
+    wide: bool = False
 
 
 @dataclass(slots=True)

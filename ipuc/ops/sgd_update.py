@@ -12,14 +12,14 @@ from ipuc.ops.binary import binary
 from ipuc.ops.define import Example, Function
 from ipuc.ops.reducing import wide
 from ipuc.ops.unary import unary
-from ipuc.ops.updating import descend
+from ipuc.ops.updating import allowed, descend
 from ipuc.planner.context import Context
 from ipuc.planner.state import updated
 from ipuc.types import TensorType
 
 
 class SgdUpdate(Function):
-    """new = w - rate * (gradient / scale + decay * w).
+    """new = w - rate * (gradient / scale + decay * w). Where go is 0, w stays.
 
     Source: PyTorch SGD without momentum; the gradient comes scaled by the loss scale.
     """
@@ -27,7 +27,7 @@ class SgdUpdate(Function):
     name: ClassVar[str] = "SgdUpdate"
     body: ClassVar[str] = """
         <domain: "ai.ipuc", opset_import: ["" : 18]>
-        SgdUpdate <rate, decay> (w, gradient, scale) => (new) {
+        SgdUpdate <rate, decay> (w, gradient, scale, go) => (new) {
             r = Constant <value_float : float = @rate> ()
             d = Constant <value_float : float = @decay> ()
             by = CastLike (r, w)
@@ -37,7 +37,10 @@ class SgdUpdate(Function):
             kept = Mul (w, shrink)
             full = Add (plain, kept)
             step = Mul (full, by)
-            new = Sub (w, step)
+            there = Sub (w, step)
+            zero = Constant <value = float {0.0}> ()
+            moves = Greater (go, zero)
+            new = Where (moves, there, w)
         }
     """
 
@@ -49,11 +52,13 @@ class SgdUpdate(Function):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """With and without decay."""
+        """With and without decay, and a step that must not happen."""
         kind, scale = TensorType("float32", (6, 5)), np.asarray(4.0, np.float32)
+        yes, no = np.asarray(1.0, np.float32), np.asarray(0.0, np.float32)
         return (
-            Example((kind, kind, scale), {"rate": 0.1, "decay": 0.0}),
-            Example((kind, kind, scale), {"rate": 0.1, "decay": 0.01}),
+            Example((kind, kind, scale, yes), {"rate": 0.1, "decay": 0.0}),
+            Example((kind, kind, scale, yes), {"rate": 0.1, "decay": 0.01}),
+            Example((kind, kind, scale, no), {"rate": 0.1, "decay": 0.01}),
         )
 
     def lower(self, ctx: Context, node: Node) -> None:
@@ -66,6 +71,7 @@ class SgdUpdate(Function):
             pull = unary(ctx, "scale", w, f"{output} decay", decay, dtype=wide(w.dtype))
             pull = binary(ctx, "mul", pull, unit, f"{output} scaled decay", over=("a",))
             gradient = binary(ctx, "add", pull, gradient, f"{output} gradient", over=("a",))
+        gradient = allowed(ctx, gradient, node.inputs[3], f"{output} allowed")
         weight = updated(ctx, node, node.inputs[0], output)
-        descend(ctx, node, weight, gradient)
+        descend(ctx, node, weight, gradient, node.inputs[2])
         ctx.define(output, weight)

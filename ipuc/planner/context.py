@@ -15,7 +15,7 @@ from ipuc.codelets.rounding import fitted
 from ipuc.errors import InternalError
 from ipuc.graph.ir import Graph, Node
 from ipuc.planner.choices import Choices
-from ipuc.planner.precision import Format, Precision
+from ipuc.planner.precision import FORMATS, Format, Precision
 from ipuc.planner.transfer import bring
 from ipuc.program.builder import Builder
 from ipuc.program.tensor import Fill, Tensor, View, coalesce
@@ -72,7 +72,13 @@ class Context:
 
     @property
     def format(self) -> Format:
-        """Number format of the layer being lowered."""
+        """Number format of the layer being lowered.
+
+        What an optimizer computes for all layers (steps done, loss scale) is exact.
+        """
+        node = self.node
+        if node is not None and not node.layer and node.layer_pass == "weight update":
+            return FORMATS["float32"]
         return self.precision.of(self.layer)
 
     def dtype(self, value: str, where: str = "") -> str:
@@ -207,9 +213,11 @@ class Context:
         """
         known = self.builder.values
         if value not in known and value in self.graph.state:
-            array = self.graph.state[value].initial
+            state = self.graph.state[value]
+            array = state.initial
             # Counters and scales are scalars, and exact.
-            dtype = self.dtype(value) if array.ndim else device_dtype(array.dtype.name)
+            exact = state.wide or not array.ndim
+            dtype = device_dtype(array.dtype.name) if exact else self.dtype(value)
             known[value] = self._constant(value, array, dtype)
         if value not in known and value in self.graph.constants:
             array = self.graph.constants[value]

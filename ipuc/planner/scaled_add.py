@@ -93,7 +93,7 @@ def update_in_place(
     variable = builder.variables[builder.one_view(target).variable]
     grain = ctx.target.vector_width(variable.itemsize)
     mapping = whereabouts(ctx, target, grain)
-    operand, offset = _in_order(ctx, target, other, name)
+    operand, offset = in_order(ctx, target, other, name)
     with builder.compute_set(name) as compute_set:
         compute_set.workers = "all" if ctx.granularity == "tile" else "one"
         for some in local_vertices(ctx, mapping, variable.size, grain):
@@ -110,7 +110,7 @@ def _on(access: Access, grid: tuple[int, ...]) -> Access:
     return replace(access, offset=separable(access.offset.base, *zeros))
 
 
-def _in_order(ctx: Context, target: Tensor, other: Tensor, name: str) -> tuple[int, int]:
+def in_order(ctx: Context, target: Tensor, other: Tensor, name: str) -> tuple[int, int]:
     """A variable and an offset from which a tensor's elements lie as those of the target do."""
     view, given = ctx.builder.one_view(target), other.view()
     if given is not None and given.variable != view.variable:

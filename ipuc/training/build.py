@@ -18,6 +18,7 @@ from ipuc.training.mode import in_training_mode
 from ipuc.training.optimizers import add_updates
 from ipuc.training.options import CROSS_ENTROPY, Training
 from ipuc.training.parameters import parameters, trained
+from ipuc.training.scaling import adjust_scale
 from ipuc.training.schedule import label_passes, schedule
 
 #: Gradients are written in this standard operator set, or the model's own if that is later.
@@ -83,10 +84,11 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
             where="--train",
             fix="freeze fewer weights, or name another loss",
         )
+    scaling = adjust_scale(write, scale, gradients, layers)
     if training.optimizer.name == "none":
-        _give_gradients(write, gradients, scale, layers)
+        _give_gradients(write, gradients, scaling.scale, layers)
     else:
-        add_updates(write, training.optimizer, gradients, scale, layers)
+        add_updates(write, training.optimizer, gradients, scaling, layers)
     label_passes(graph)
     graph = tidy(graph)
     fuse_updates(graph)
@@ -112,13 +114,12 @@ def _give_gradients(
     write: GraphWriter, gradients: Mapping[str, str], scale: str, layers: Mapping[str, str]
 ) -> None:
     """Make the gradients outputs, "grad/NAME", without the loss scale."""
+    write.layer_pass = "backward"
     known = write.known(scale)
     for name, gradient in gradients.items():
         write.layer = layers[name]
         if known is not None and known == 1:
             made = write.op("Identity", gradient, name=f"grad/{name}")
         else:
-            made = write.op(
-                "Div", gradient, write.op("CastLike", scale, gradient), name=f"grad/{name}"
-            )
+            made = write.own("Unscaled", gradient, scale, name=f"grad/{name}")
         write.graph.outputs.append(made)

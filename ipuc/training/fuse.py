@@ -22,6 +22,8 @@ def fuse_updates(graph: Graph) -> None:
     for node in graph.nodes:
         if (node.domain, node.op) != (DOMAIN, "SgdUpdate") or node.attributes["decay"]:
             continue
+        if node.inputs[3] not in graph.constants:
+            continue  # whether the step is taken is known once all gradients are
         maker = makers.get(node.inputs[1])
         if maker is None or len(readers[node.inputs[1]]) > 1 or node.inputs[1] in roots:
             continue
@@ -34,7 +36,7 @@ def fuse_updates(graph: Graph) -> None:
 
 def _joined(graph: Graph, maker: Node, step: Node) -> Node | None:
     """The one node that does what both do; None if there is none."""
-    weight, _, scale = step.inputs
+    weight, _, scale, _ = step.inputs
     rate = {"rate": step.attributes["rate"]}
     if (maker.domain, maker.op) == (DOMAIN, "ConvWeightGrad"):
         inputs = (weight, *maker.inputs, scale)

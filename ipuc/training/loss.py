@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ipuc.errors import OptionError, ShapeError
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.writer import GraphWriter
 from ipuc.training.options import LOSSES, Training
+from ipuc.training.scaling import begin_scale
 from ipuc.types import TensorType
 
 #: Names that a training graph adds to those of the model.
-LOSS, LABELS, LOSS_SCALE = "loss", "labels", "loss scale"
+LOSS, LABELS = "loss", "labels"
 
 
 def add_loss(write: GraphWriter, training: Training) -> tuple[dict[str, str], str]:
@@ -36,7 +35,7 @@ def add_loss(write: GraphWriter, training: Training) -> tuple[dict[str, str], st
                 where="--train",
                 fix="rename it in the model",
             )
-    scale = _scale(write, training.loss_scale)
+    scale = begin_scale(write, training.loss_scale)
     if training.loss not in LOSSES:
         return _own_loss(write, training, scale), scale
     if training.loss == "mse":
@@ -62,10 +61,6 @@ def add_loss(write: GraphWriter, training: Training) -> tuple[dict[str, str], st
     made = write.ops(op, output, LABELS, scale, names=[LOSS, f"grad/{output}"], domain="ai.ipuc")
     graph.outputs[:] = [LOSS]
     return {output: made[1]}, scale
-
-
-def _scale(write: GraphWriter, scale: float | None) -> str:
-    return write.constant(np.asarray(1.0 if scale is None else scale, np.float32), LOSS_SCALE)
 
 
 def _scores(graph: Graph) -> tuple[str, str]:

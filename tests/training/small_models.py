@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 
 def mlp(batch: int = 3, *, softmax: bool = True) -> onnx.ModelProto:
     """Two fully connected layers; the second weight is read through a transposition."""
     draw = np.random.default_rng(0)
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "w1": draw.standard_normal((12, 9)).astype(np.float32) / 3,
         "b1": draw.standard_normal(9).astype(np.float32),
         "w2": draw.standard_normal((5, 9)).astype(np.float32) / 3,
@@ -32,7 +36,7 @@ def mlp(batch: int = 3, *, softmax: bool = True) -> onnx.ModelProto:
 def shared(batch: int = 2) -> onnx.ModelProto:
     """One weight read by two layers, and a value that two layers read."""
     draw = np.random.default_rng(1)
-    weights = {"w": draw.standard_normal((6, 6)).astype(np.float32) / 3}
+    weights: dict[str, NDArray[Any]] = {"w": draw.standard_normal((6, 6)).astype(np.float32) / 3}
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["h"], "first"),
         helper.make_node("Relu", ["h"], ["a"], "relu"),
@@ -45,7 +49,7 @@ def shared(batch: int = 2) -> onnx.ModelProto:
 def normed(batch: int = 4) -> onnx.ModelProto:
     """A convolution, batch normalization, pooling over the field, classes."""
     draw = np.random.default_rng(2)
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "w": draw.standard_normal((4, 2, 3, 3)).astype(np.float32) / 4,
         "scale": draw.uniform(0.5, 2, 4).astype(np.float32),
         "shift": draw.standard_normal(4).astype(np.float32),
@@ -66,7 +70,7 @@ def normed(batch: int = 4) -> onnx.ModelProto:
 
 def _model(
     nodes: list[onnx.NodeProto],
-    weights: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
+    weights: Mapping[str, NDArray[Any]],
     into: list[int],
     last: str,
     out: list[int],
@@ -76,6 +80,9 @@ def _model(
         "small",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, into)],
         [helper.make_tensor_value_info(last, TensorProto.FLOAT, out)],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        [
+            numpy_helper.from_array(np.asarray(array, np.float32), name)
+            for name, array in weights.items()
+        ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
