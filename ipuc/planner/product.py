@@ -16,7 +16,7 @@ from ipuc.planner.convolution import convolve
 from ipuc.planner.partials import add_partials
 from ipuc.planner.poplin.cost import Pass
 from ipuc.planner.portions import FINE_ELEMENTS, GridAxis, Portion, portions, row_major
-from ipuc.planner.worker2017 import fully_connected_splits
+from ipuc.planner.worker import dense
 from ipuc.program.family import Access, separable
 from ipuc.program.split import split_axis
 from ipuc.program.tensor import Tensor, coalesce
@@ -37,6 +37,8 @@ def multiply(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
     """
     if ctx.granularity == "tile":
         return _as_convolution(ctx, a, b, name)
+    if ctx.granularity == "worker" and len(a.shape) == 2 and a.size and b.size:
+        return dense.forward(ctx, a, b.transpose((1, 0)), None, name, training=False)
     builder = ctx.builder
     a, b = builder.solid(a, f"{name} left"), builder.solid(b, f"{name} right")
     shape = (*a.shape[:-1], b.shape[-1])
@@ -182,7 +184,7 @@ def _plan(ctx: Context, extents: Shape) -> list[int]:
     for n in batch:
         batch_parts.append(min(n, room))
         room //= batch_parts[-1]
-    slices, per_column = fully_connected_splits(ctx.target, columns, depth)
+    slices, per_column = dense.plan(ctx.target, columns, depth, training=False)
     slices = min(slices, room)
     per_column = min(max(1, room // slices), columns)
     chosen = {"tiles per row": slices, "tiles per column": per_column}

@@ -94,23 +94,3 @@ def _costs(
         "compute": compute,
         "reduce": np.where(ti > 1, share * ti // 2, 0),
     }
-
-
-def fully_connected_splits(target: Target, rows: int, columns: int) -> tuple[int, int]:
-    """How a fully connected layer is spread: (tiles per row T, tiles per column K = N / T).
-
-    Args:
-        target: the machine.
-        rows: outputs R.
-        columns: inputs C.
-
-    Source: the forward cost of the fully connected planner of PopLibs, winter 2016/17.
-    """
-    workers = target.worker_contexts
-    t = np.arange(1, min(target.tiles, max(columns, 1)) + 1)
-    k = target.tiles // t
-    slice_ = -(-columns // t)
-    cost = workers * (-(-rows * t // (workers * t * k))) * (7 + -(-slice_ // 4))
-    cost = cost + -(-2 * slice_ // 4) + -(-rows // k)
-    best = int(np.argmin(cost))
-    return int(t[best]), int(k[best])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipuc.planner.window import Slide
-from ipuc.planner.worker2017 import conv_splits, fully_connected_splits
+from ipuc.planner.worker2017 import conv_splits
 from ipuc.target.catalogue import parse_target
 
 GC2 = parse_target("gc2")
@@ -38,14 +38,3 @@ def test_convolutions_of_alexnet(name: str) -> None:
     (ty, tx, tz, ti, group), record = conv_splits(GC2, outs, ins, slide, slide)
     assert (group, tx, ty, tz, ti) == wanted
     assert record["chosen"]["tiles"] == tx * ty * tz * ti <= GC2.tiles
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "wanted"),
-    [(4096, 9216, (16, 76)), (4096, 4096, (7, 173)), (1000, 4096, (21, 57))],
-)
-def test_fully_connected_layers_of_alexnet(
-    rows: int, columns: int, wanted: tuple[int, int]
-) -> None:
-    """Tiles per row and per column for inference, by the same counter."""
-    assert fully_connected_splits(GC2, rows, columns) == wanted

@@ -60,8 +60,8 @@ def test_which_vertices_take_one_worker(digits: Path) -> None:
     assert {family.workers for family in coarse.families()} == {"all"}
     fine = compile_model(digits, target=TINY, granularity="worker")
     by_name = {family.codelet.name: family.workers for family in fine.families()}
-    assert by_name["ConvPartialnx1"] == "all"
-    assert {w for name, w in by_name.items() if name != "ConvPartialnx1"} == {"one"}
+    assert by_name["ConvPartialnx1InOut"] == "all"
+    assert {w for name, w in by_name.items() if name != "ConvPartialnx1InOut"} == {"one"}
 
 
 @settings(deadline=None, max_examples=60)

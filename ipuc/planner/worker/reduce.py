@@ -45,14 +45,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """Equal shares of a block: boxes of some rows of one group.
+    """Equal shares of a block: boxes of some rows of one group; lengths are in elements.
 
     Attributes:
-        begin: first pixel of the block: [n].
-        place: pixel of the result relative to the block's first: [n].
+        begin: first element of the block: [n].
+        place: element of the result relative to the block's first: [n].
         tile: which of the tiles that share the block: [n].
         rows: of each share.
-        row: pixels of a row.
+        row: elements of a row.
         step: from row to row in the result.
     """
 
@@ -116,22 +116,21 @@ def _stage(
     joined, edges = groups
     _, batch, size = tensors[0].shape
     field = tensors[1].shape[2:4] if last else None
+    grain = ctx.target.vector_width(tensors[1].itemsize)
     depths, first = np.diff(joined), edges[joined]
     kinds = np.column_stack([depths, np.diff(first)])
     images = np.arange(batch, dtype=np.int64) * size
     for depth, tiles in np.unique(kinds, axis=0).tolist():
         sums = np.flatnonzero((kinds == (depth, tiles)).all(axis=1))
-        for some in _shares(block.shape, tiles, ctx.target.worker_contexts, field):
-            nowhere = np.zeros_like(images)
-            tile = separable(0, first[sums], nowhere, *block.tile, some.tile)
-            places = block.place if last else block.begin
+        for some in _shares(block.shape, tiles, ctx.target.worker_contexts, field, grain):
+            tile = separable(0, first[sums], np.zeros_like(images), *block.tile, some.tile)
+            places = [table * UNIT for table in (block.place if last else block.begin)]
+            begins = [table * UNIT for table in block.begin]
             inside = some.place if last else some.begin
-            sources = separable(
-                0, joined[sums] * (batch * size), images, *_units(block.begin, some.begin)
-            )
-            into = separable(0, sums * (batch * size), images, *_units(places, inside))
-            window, strides = (some.rows, some.row * UNIT), (some.row * UNIT, 1)
-            made = Access(_id(ctx, tensors[1]), into, window, (some.step * UNIT, 1))
+            sources = separable(0, joined[sums] * (batch * size), images, *begins, some.begin)
+            into = separable(0, sums * (batch * size), images, *places, inside)
+            window, strides = (some.rows, some.row), (some.row, 1)
+            made = Access(_id(ctx, tensors[1]), into, window, (some.step, 1))
             if tensors[0].shape[0] == 1:
                 read = Access(_id(ctx, tensors[0]), sources, window, strides)
                 compute_set.add(Cast(tensors[0].dtype, tensors[1].dtype), tile, x=read, out=made)
@@ -146,16 +145,16 @@ def _id(ctx: Context, tensor: Tensor) -> int:
     return ctx.builder.one_view(tensor).variable
 
 
-def _units(blocks: tuple[Ints, ...], inside: Ints) -> list[Ints]:
-    return [table * UNIT for table in (*blocks, inside)]
-
-
 def _shares(
-    shape: tuple[int, int, int], tiles: int, workers: int, field: tuple[int, ...] | None
+    shape: tuple[int, int, int],
+    tiles: int,
+    workers: int,
+    field: tuple[int, ...] | None,
+    grain: int,
 ) -> list[_Shares]:
-    """Deal the pixels of a block to tiles, and a tile's to its workers.
+    """Deal the elements of a block to tiles, and a tile's to its workers.
 
-    A share is one run of pixels where they lie so in the result; else it stays in one row, or is
+    A share is one run of elements where they lie so in the result; else it stays in one row, or is
     some whole rows.
 
     Args:
@@ -163,46 +162,46 @@ def _shares(
         tiles: that share it.
         workers: of a tile.
         field: rows and columns of the result; None if the sums lie as the partials do.
+        grain: elements that stay together.
     """
     groups, high, wide = shape
-    total = groups * high * wide
-    each = -(-total // tiles)
-    most = -(-each // workers)
-    plane = 0 if field is None else field[0] * field[1]
     if field is None or (wide == field[1] and (high == field[0] or groups == 1)):
-        edges = bounds(total, min(tiles, total))
-        found = [
-            (begin, size, tile)
-            for tile, (low, high_) in enumerate(itertools.pairwise(edges.tolist()))
-            for begin, size in _run(low, high_, workers)
-        ]
-        table = np.array(found, np.int64)
+        table = np.array(_runs(groups * high * wide * UNIT, tiles, workers, grain), np.int64)
         return [
             _Shares(part[:, 0], part[:, 0], part[:, 2], 1, int(size), 0)
             for size in np.unique(table[:, 1])
             for part in (table[table[:, 1] == size],)
         ]
-    assert plane
-    line, lines = (high * wide, 1) if wide == field[1] else (wide, high)
-    made: list[_Shares] = []
+    each = -(-(groups * high * wide * UNIT // grain) // tiles)
+    most = -(-each // workers) * grain
+    line, lines = (high * wide * UNIT, 1) if wide == field[1] else (wide * UNIT, high)
     taken = max(1, min(lines, most // line))
-    cut, down = bounds(line, -(-line // most)), bounds(lines, -(-lines // taken))
+    cut, down = bounds(line, -(-line // most), grain), bounds(lines, -(-lines // taken))
     count = groups * (len(cut) - 1) * (len(down) - 1)
     group, row, column = (
         index.reshape(-1) for index in np.indices((groups, len(down) - 1, len(cut) - 1))
     )
     sizes = np.column_stack([np.diff(down)[row], np.diff(cut)[column]])
-    begin = group * (high * wide) + down[row] * wide + cut[column]
-    place = group * plane + down[row] * field[1] + cut[column]
+    begin = (group * high + down[row]) * (wide * UNIT) + cut[column]
+    place = (group * field[0] + down[row]) * (field[1] * UNIT) + cut[column]
     tile = np.arange(count, dtype=np.int64) * tiles // count
+    made: list[_Shares] = []
     for rows, size in np.unique(sizes, axis=0).tolist():
         here = (sizes == (rows, size)).all(axis=1)
-        made.append(_Shares(begin[here], place[here], tile[here], rows, size, field[1]))
+        step = field[1] * UNIT
+        made.append(_Shares(begin[here], place[here], tile[here], rows, size, step))
     return made
 
 
-def _run(begin: int, end: int, workers: int) -> list[tuple[int, int]]:
-    """A tile's run, cut for its workers: begin and size of each."""
-    most = -(-(end - begin) // workers)
-    edges = bounds(end - begin, -(-(end - begin) // most)) + begin
-    return list(zip(edges[:-1].tolist(), np.diff(edges).tolist(), strict=True))
+def _runs(total: int, tiles: int, workers: int, grain: int) -> list[tuple[int, int, int]]:
+    """Begin, size and tile of each vertex's run of elements."""
+    found: list[tuple[int, int, int]] = []
+    for tile, (low, high) in enumerate(itertools.pairwise(bounds(total, tiles, grain).tolist())):
+        grains = -(-(high - low) // grain)
+        if grains:
+            most = -(-grains // workers)
+            edges = bounds(high - low, -(-grains // most), grain) + low
+            found += [
+                (begin, end - begin, tile) for begin, end in itertools.pairwise(edges.tolist())
+            ]
+    return found
