@@ -46,7 +46,14 @@ TABLE = Path(__file__).parents[2] / "docs" / "operators.md"
 #: Vertices that add many numbers. The fast mode joins vertices into larger sums, which NumPy and
 #: the matrix library cut into parts of their own: the order of the additions differs. All other
 #: vertices treat an element the same whatever lies beside it.
-ADDING = {"MatMulPartial", "ReduceAdd"}
+ADDING = {
+    "FullyConnectedBwd",
+    "FullyConnectedBwdReduce",
+    "FullyConnectedPartial",
+    "FullyConnectedReduce",
+    "MatMulPartial",
+    "ReduceAdd",
+}
 #: Forms of an operator in which no problem of ours can be said; tests of the operator have them.
 UNSAID = {
     ("BitShift", 27),  # unsigned integers only

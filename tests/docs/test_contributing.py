@@ -49,7 +49,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "ipuc", folder / "ipuc", ignore=ignored)
     shutil.copytree(ROOT / "tests" / "contract", folder / "tests" / "contract", ignore=ignored)
-    for name in ("conftest.py", "onnx_cases.py"):  # what the contract tests share with others
+    for name in (
+        "conftest.py",
+        "gradient_check.py",
+        "onnx_cases.py",
+    ):  # what the contract tests share with others
         shutil.copy(ROOT / "tests" / name, folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
     for path in re.findall(r"^new file mode.*\n--- /dev/null\n\+\+\+ b/(\S+)", PAGE, re.MULTILINE):
