@@ -14,6 +14,7 @@ from ipuc.ops.updating import descend, fixed_rate
 from ipuc.planner.context import Context
 from ipuc.planner.reduction import reduce
 from ipuc.planner.state import updated
+from ipuc.planner.worker import dense
 from ipuc.planner.worker.conv_bias import bias_update
 from ipuc.types import TensorType
 
@@ -62,8 +63,10 @@ class BiasUpdate(Function):
         name, dy = node.outputs[0], ctx.tensor(node.inputs[1])
         weight = updated(ctx, node, node.inputs[0], name)
         rate = fixed_rate(ctx, node)
-        if ctx.granularity == "worker" and rate is not None and len(dy.shape) > 2:
-            bias_update(ctx, dy, weight, rate, name)
+        if ctx.granularity == "worker" and rate is not None and dy.size:
+            # a fully connected layer has no field
+            make = bias_update if len(dy.shape) > 2 else dense.bias_update
+            make(ctx, dy, weight, rate, name)
         else:
             axes = [0, *range(2, len(dy.shape))]
             made = reduce(ctx, "sum", dy, axes, f"{name} gradient", dtype=wide(dy.dtype))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ipuc.codelets.binary import BinaryOp
 from ipuc.graph.ir import Node
 from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.dense_layer import DenseLayer
+from ipuc.planner.elementwise import elementwise
 from ipuc.planner.product import multiply
+from ipuc.planner.worker import dense
 from ipuc.program.tensor import Tensor
 
 
@@ -24,21 +27,85 @@ def matrix_product(
     )
 
 
-def product(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
-    """Multiply a [m, k] by b [k, n], by the plan of the layer that the product belongs to."""
+def product(ctx: Context, a: Tensor, b: Tensor, name: str, bias: Tensor | None = None) -> Tensor:
+    """Multiply a [m, k] by b [k, n], by the plan of the layer that the product belongs to.
+
+    Args:
+        ctx: the lowering.
+        a: left.
+        b: right.
+        name: of the result.
+        bias: is added to it; broadcasts to [m, n].
+    """
+    if by_2017(ctx, a, b):
+        return _by_2017(ctx, a, b, name, bias)
+    if bias is not None:
+        operands = {"a": product(ctx, a, b, f"{name} product"), "b": bias}
+        return elementwise(ctx, BinaryOp("add"), operands, a.dtype, name)
     node = ctx.node
     layer = None if node is None else trained_layer(ctx, node.layer_name, a.itemsize)
     if node is None or layer is None:
         return multiply(ctx, a, b, name)
-    forward = _forward(ctx, node.layer_name)
+    return _jointly(ctx, node, layer, (a, b), name)
+
+
+def _jointly(
+    ctx: Context, node: Node, layer: DenseLayer, operands: tuple[Tensor, Tensor], name: str
+) -> Tensor:
+    """A product that is one pass of a layer whose passes were planned together."""
+    (a, b), forward = operands, _forward(ctx, node.layer_name)
     assert forward is not None  # it has a plan
     if node.name == forward.name:
         return layer.forward(a, b.transpose((1, 0)), name)
-    if forward.inputs[1] in node.inputs and not _updates(node):
+    if _reads_weights(node, forward):
         return layer.data_gradient(a, b, name)
     if _outs_first(forward):
         return layer.weight_gradient(b, a.transpose((1, 0)), name)
     return layer.weight_gradient(a.transpose((1, 0)), b, name).transpose((1, 0))
+
+
+def by_2017(ctx: Context, a: Tensor, b: Tensor) -> bool:
+    """Whether the rules of 2017 say how a matrix product is made."""
+    return ctx.granularity == "worker" and a.size > 0 and b.size > 0
+
+
+def _by_2017(ctx: Context, a: Tensor, b: Tensor, name: str, bias: Tensor | None) -> Tensor:
+    """A product as one pass of a fully connected layer; one of computed values is a forward pass.
+
+    Weights stay where the layer's forward pass has laid them, in the order of its input.
+    """
+    node = ctx.node
+    forward = None if node is None else _forward(ctx, node.layer_name)
+    if node is None or forward is None or node.name == forward.name:
+        training = forward is not None and len(_passes(ctx, forward.name)) > 1
+        return dense.forward(ctx, a, b.transpose((1, 0)), bias, name, training=training)
+    assert bias is None  # only a forward pass has one
+    if _reads_weights(node, forward):
+        return dense.data_gradient(ctx, a, b, name)
+    weights = ctx.tensor(forward.inputs[1])
+    if _outs_first(forward):
+        return dense.weight_gradient(ctx, b, a.transpose((1, 0)), weights, name)
+    weights, left = weights.transpose((1, 0)), a.transpose((1, 0))
+    return dense.weight_gradient(ctx, left, b, weights, name).transpose((1, 0))
+
+
+def update(ctx: Context, a: Tensor, b: Tensor, weights: Tensor, rate: float, name: str) -> None:
+    """Take rate * a @ b from the weights of the layer being lowered, by the rules of 2017.
+
+    Args:
+        ctx: the lowering.
+        a: left, [m, batch].
+        b: right, [batch, n].
+        weights: [m, n], one view of a variable, which changes.
+        rate: learning rate, by the loss scale.
+        name: of the compute set.
+    """
+    forward = None if ctx.node is None else _forward(ctx, ctx.node.layer_name)
+    if forward is None or _outs_first(forward):
+        dense.weight_update(ctx, b, a.transpose((1, 0)), weights, rate, name)
+    else:
+        turned, left = weights.transpose((1, 0)), a.transpose((1, 0))
+        dense.weight_update(ctx, left, b, turned, rate, name)
 
 
 def trained_layer(ctx: Context, name: str, itemsize: int) -> DenseLayer | None:
@@ -55,9 +122,8 @@ def trained_layer(ctx: Context, name: str, itemsize: int) -> DenseLayer | None:
     if ctx.granularity != "tile" or forward is None:
         return None
     weights = forward.inputs[1]
-    passes = [node for node in ctx.graph.nodes if node.layer_name == name and _multiplies(node)]
-    backward = [node for node in passes if node.name != name]
-    made = {weights in node.inputs and not _updates(node) for node in backward}
+    passes = _passes(ctx, name)
+    made = {_reads_weights(node, forward) for node in passes if node.name != name}
     if made != {True, False} or any(ctx.choices.pinned(node.name) for node in passes):
         return None
     rows, columns = ctx.graph.types[weights].shape
@@ -83,10 +149,15 @@ def _outs_first(forward: Node) -> bool:
     return bool(forward.attributes.get("transB"))
 
 
-def _multiplies(node: Node) -> bool:
-    return node.op in ("Gemm", "MatMul") or _updates(node)
+def _passes(ctx: Context, name: str) -> list[Node]:
+    """The products of a layer: forward, data gradient, weight gradient or update."""
+    found = [node for node in ctx.graph.nodes if node.layer_name == name]
+    return [node for node in found if node.op in ("Gemm", "MatMul", "DenseUpdate")]
 
 
-def _updates(node: Node) -> bool:
-    """Whether a node makes the gradient of the weights and changes them at once."""
-    return node.op == "DenseUpdate"
+def _reads_weights(node: Node, forward: Node) -> bool:
+    """Whether a pass of a layer other than the forward one makes the gradient of its input.
+
+    DenseUpdate makes that of the weights, and changes them at once.
+    """
+    return forward.inputs[1] in node.inputs and node.op != "DenseUpdate"

@@ -9,8 +9,8 @@ import numpy as np
 
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Example, Function
-from ipuc.ops.dense import product
-from ipuc.ops.updating import descend
+from ipuc.ops.dense import by_2017, product, update
+from ipuc.ops.updating import descend, fixed_rate
 from ipuc.planner.context import Context
 from ipuc.planner.state import updated
 from ipuc.types import TensorType
@@ -63,7 +63,10 @@ class DenseUpdate(Function):
             a = a.transpose((1, 0))
         if node.attributes["transB"]:
             b = b.transpose((1, 0))
-        made = product(ctx, a, b, f"{name} gradient")
-        weight = updated(ctx, node, node.inputs[0], name)
-        descend(ctx, node, weight, made)
+        weight, rate = updated(ctx, node, node.inputs[0], name), fixed_rate(ctx, node)
+        if by_2017(ctx, a, b) and rate is not None:
+            update(ctx, a, b, weight, rate, name)
+        else:
+            made = product(ctx, a, b, f"{name} gradient")
+            descend(ctx, node, weight, made)
         ctx.define(name, weight)

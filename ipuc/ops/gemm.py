@@ -56,13 +56,17 @@ class Gemm(Op):
             b = b.transpose((1, 0))
         alpha = float(node.attributes.get("alpha", 1.0))
         beta = float(node.attributes.get("beta", 1.0)) if bias else 0.0
-        last = output if alpha == 1 and beta == 0 else f"{output} product"
-        made = product(ctx, a, b, last)
-        if alpha != 1:
-            made = _scaled(ctx, made, alpha, f"{output} scaled" if beta else output)
+        added = None
         if beta:
-            c = bias[0] if beta == 1 else _scaled(ctx, bias[0], beta, f"{output} bias")
-            made = elementwise(ctx, BinaryOp("add"), {"a": made, "b": c}, made.dtype, output)
+            added = bias[0] if beta == 1 else _scaled(ctx, bias[0], beta, f"{output} bias")
+        if alpha == 1:
+            made = product(ctx, a, b, output, added)
+        else:
+            made = product(ctx, a, b, f"{output} product")
+            made = _scaled(ctx, made, alpha, f"{output} scaled" if beta else output)
+            if added is not None:
+                operands = {"a": made, "b": added}
+                made = elementwise(ctx, BinaryOp("add"), operands, made.dtype, output)
         ctx.define(output, made)
 
 
