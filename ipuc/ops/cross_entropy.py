@@ -19,6 +19,7 @@ from ipuc.ops.updating import scaled
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.planner.reduction import reduce
+from ipuc.planner.worker.loss import cross_entropy
 from ipuc.program.tensor import Tensor
 from ipuc.types import TensorType
 
@@ -74,8 +75,14 @@ class CrossEntropy(Function):
         )
 
     def lower(self, ctx: Context, node: Node) -> None:
-        """Log-softmax, the wanted classes picked out, sums; in float32 up to the gradient."""
+        """Log-softmax, the wanted classes picked out, sums; in float32 up to the gradient.
+
+        Classes of a batch are one vertex at granularity `worker`, as they were in 2017.
+        """
         scores, labels = (ctx.tensor(name) for name in node.inputs[:2])
+        if ctx.granularity == "worker" and len(scores.shape) == 2 and scores.size:
+            _by_2017(ctx, node, scores, labels)
+            return
         loss, delta = node.outputs
         count = labels.size
         shifted, powers, total = exponentials(ctx, scores, [1], loss, keep=True)
@@ -94,6 +101,23 @@ class CrossEntropy(Function):
         target = _pick(ctx, wanted, ones, f"{delta} target")
         excess = binary(ctx, "sub", likely, target, f"{delta} excess", over=("a",))
         ctx.define(delta, scaled(ctx, excess, 1.0 / count, node.inputs[2], delta, scores.dtype))
+
+
+def _by_2017(ctx: Context, node: Node, scores: Tensor, labels: Tensor) -> None:
+    """One vertex; a loss scale that changes from step to step is multiplied in after it."""
+    (loss, delta), scale = node.outputs, ctx.constant(node.inputs[2])
+    factor = 1.0 / scores.shape[0]
+    dtype, names = scores.dtype, (loss, delta)
+    if scale is None:
+        dtype, names = wide(dtype), (loss, f"{delta} mean")
+    else:
+        factor *= float(scale.item())
+    value, gradient = cross_entropy(ctx, scores, labels, factor, names, dtype)
+    if scale is None:
+        by = ctx.builder.reshape(ctx.wide(node.inputs[2]), (1, 1))
+        gradient = binary(ctx, "mul", gradient, by, delta, scores.dtype, over=("a",))
+    ctx.define(loss, value, wide=True)
+    ctx.define(delta, gradient)
 
 
 def _pick(ctx: Context, flags: Tensor, values: Tensor, name: str) -> Tensor:

@@ -86,7 +86,7 @@ def forward(
     builder, batch = ctx.builder, x.shape[0]
     layer = _Layer.of(ctx, laid_out(ctx, x, weights), f"{name} weights", training=training)
     data = layer.columns.laid(ctx, x, f"{name} input")
-    (image, along), (down, across) = _strides(data), _strides(layer.matrix)
+    (image, along), (down, across) = strides(data), strides(layer.matrix)
     row = np.arange(layer.outs, dtype=np.int64)
     partials = builder.variable(
         f"{name} partials", ctx.partials(x.itemsize), (layer.along_row, layer.outs, batch)
@@ -130,7 +130,7 @@ def data_gradient(
     builder, batch = ctx.builder, dy.shape[0]
     layer = _Layer.of(ctx, weights, f"{name} weights", training=training)
     deltas = builder.solid(dy, f"{name} deltas")
-    (image, along), (down, across) = _strides(deltas), _strides(layer.matrix)
+    (image, along), (down, across) = strides(deltas), strides(layer.matrix)
     parts = layer.along_column
     partials = builder.variable(
         f"{name} partials", ctx.partials(dy.itemsize), (parts, layer.ins, batch)
@@ -224,7 +224,7 @@ def bias_update(
     """
     builder, (batch, outs) = ctx.builder, dy.shape
     deltas = builder.solid(dy, f"{name} deltas")
-    (image, along), (step,) = _strides(deltas), _strides(bias)
+    (image, along), (step,) = strides(deltas), strides(bias)
     with builder.compute_set(name) as compute_set:
         compute_set.workers = "one"
         for share in shares(ctx.target, outs, 1):
@@ -322,8 +322,8 @@ def _outer(
     batch, row = x.shape[0], np.arange(layer.outs, dtype=np.int64)
     data = layer.columns.laid(ctx, x, f"{name} input")
     deltas = builder.solid(dy, f"{name} deltas")
-    (image, along), (delta_image, step) = _strides(data), _strides(deltas)
-    down, across = _strides(into)
+    (image, along), (delta_image, step) = strides(data), strides(deltas)
+    down, across = strides(into)
     written = next(spec.name for spec in codelet.fields if spec.writes)
     with builder.compute_set(name) as compute_set:
         compute_set.workers = "one"
@@ -364,7 +364,7 @@ def _sum(
     if bias is not None:
         codelet = FullyConnectedReduce()
         added = builder.solid(bias.expand((batch, count)), f"{name} bias")
-        image, step = _strides(added)
+        image, step = strides(added)
         rows = batch if image else 1
         fields["bias"] = builder.field(added, [element * step], (rows,), (image,))
     with builder.compute_set(name) as compute_set:
@@ -372,7 +372,7 @@ def _sum(
         compute_set.add(codelet, separable(0, tile_of(ctx.target, element, count, 1)), **fields)
 
 
-def _strides(tensor: Tensor) -> tuple[int, ...]:
+def strides(tensor: Tensor) -> tuple[int, ...]:
     """Steps along the axes of a strided view, each of one run."""
     view = tensor.view()
     assert view is not None
