@@ -22,6 +22,8 @@ from ipuc.planner.precision import FORMATS, Precision, parse_precision
 from ipuc.profile.record import profile
 from ipuc.program.program import Program
 from ipuc.target import CATALOGUE, MAX_IPUS, Target
+from ipuc.training.options import Training
+from ipuc.training.recompute import ALL
 
 #: Seconds in which remedies are tried, unless the caller says otherwise.
 SECONDS = 60.0
@@ -102,6 +104,7 @@ def remedies(arguments: Mapping[str, Any]) -> list[Remedy]:
     kinds = (
         _granularity(arguments),
         _memory(arguments),
+        _recompute(arguments),
         _precision(arguments),
         _ipus(arguments),
         _batch(arguments),
@@ -125,6 +128,14 @@ def _memory(arguments: Mapping[str, Any]) -> Iterator[Remedy]:
             rules = tuple((name, min(old, share)) for name, old in given.rules)
             changed = Choices(share, rules)
             yield Remedy("memory", f"--available-memory {_word(changed)}", {"choices": changed})
+
+
+def _recompute(arguments: Mapping[str, Any]) -> Iterator[Remedy]:
+    """A backward pass that computes results again instead of keeping them."""
+    training: Training | None = arguments.get("training")
+    if training is not None and not training.recompute:
+        changed = dataclasses.replace(training, recompute=(ALL,))
+        yield Remedy("recompute", f"--recompute {ALL}", {"training": changed})
 
 
 def _precision(arguments: Mapping[str, Any]) -> Iterator[Remedy]:

@@ -16,6 +16,7 @@ from ipuc.planner.choices import Choices
 from ipuc.profile.record import profile
 from ipuc.remedies import price_all, remedies, serial_layers
 from ipuc.target import CATALOGUE, Target, parse_target
+from ipuc.training.options import Training
 
 TINY = CATALOGUE["tiny"]
 
@@ -58,6 +59,9 @@ def test_only_what_is_less_than_what_was_asked_for_is_a_remedy() -> None:
     assert flags({"batch": 1}) == [*some, *more]
     assert flags({"target": CATALOGUE["gc2"]}) == [*some, "--target gc200", *more]
     assert flags({"target": parse_target("gc2,tiles=8")}) == flags({})
+    again = Training(recompute=("all",))
+    assert flags({"training": Training()}) == [some[0], "--recompute all", *some[1:], *more]
+    assert flags({"training": again}) == flags({})
 
 
 def test_more_ipus_are_twice_and_four_times_as_many() -> None:

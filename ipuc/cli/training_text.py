@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ipuc.cli.arrays import describe_array
 from ipuc.cli.output import counted, say, table, warn
 from ipuc.emulator.machine import tensor_values
+from ipuc.importer.limits import readable
 from ipuc.pipeline import first_not_finite
 from ipuc.program.program import Program
 from ipuc.training.loss import LOSS
@@ -35,10 +36,27 @@ def print_training(program: Program) -> None:
         ("not trained, as the loss does not depend on them", facts["unreached"]),
     ):
         if names:
-            more = len(names) - _NAMED
-            rest = f" and {more} more" if more > 0 else ""
-            listed = ", ".join(str(name) for name in names[:_NAMED])
-            say(f"    {word}: {counted(len(names), 'weight')}: {listed}{rest}")
+            say(f"    {word}: {counted(len(names), 'weight')}: {_listed(names)}")
+    if "recomputed" in facts:
+        _print_recomputed(program, facts["recomputed"], facts["released"])
+
+
+def _print_recomputed(program: Program, layers: list[str], released: list[str]) -> None:
+    """Say what the backward pass computes again, and what need not be kept for it."""
+    if not layers:
+        say("    recomputed: nothing, as the backward pass reads no result of these layers")
+        return
+    held = [program.values[name] for name in released if name in program.values]
+    size = sum(tensor.size * np.dtype(tensor.dtype).itemsize for tensor in held)
+    say(
+        f"    recomputed: {counted(len(layers), 'layer')}: {_listed(layers)}; "
+        f"{readable(size)} of their results need not be kept for the backward pass"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(str(name) for name in names[:_NAMED]) + (f" and {more} more" * (more > 0))
 
 
 def is_training(program: Program) -> bool:

@@ -24,6 +24,7 @@ from ipuc.ops.reducing import wide
 from ipuc.ops.unary import unary
 from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
+from ipuc.planner.state import is_read
 from ipuc.program.tensor import Tensor
 from ipuc.types import Shape
 
@@ -176,7 +177,7 @@ def _train(ctx: Context, node: Node) -> None:
     momentum = float(node.attributes.get("momentum", 0.9))
     pairs = ((mean, batch_mean), (variance, batch_variance))
     for name, (old, new) in zip(node.outputs[1:3], pairs, strict=False):
-        if name:
+        if name and is_read(ctx, name):
             kept = unary(ctx, "scale", old, f"{name} kept", momentum, dtype=wide(old.dtype))
             flat = ctx.builder.reshape(new, old.shape)
             added = unary(ctx, "scale", flat, f"{name} added", 1 - momentum)

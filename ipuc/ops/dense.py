@@ -55,7 +55,7 @@ def _jointly(
     """A product that is one pass of a layer whose passes were planned together."""
     (a, b), forward = operands, _forward(ctx, node.layer_name)
     assert forward is not None  # it has a plan
-    if node.name == forward.name:
+    if _is_forward(node, forward):
         return layer.forward(a, b.transpose((1, 0)), name)
     if _reads_weights(node, forward):
         return layer.data_gradient(a, b, name)
@@ -76,8 +76,10 @@ def _by_2017(ctx: Context, a: Tensor, b: Tensor, name: str, bias: Tensor | None)
     """
     node = ctx.node
     forward = None if node is None else _forward(ctx, node.layer_name)
-    if node is None or forward is None or node.name == forward.name:
-        training = forward is not None and len(_passes(ctx, forward.name)) > 1
+    if node is None or forward is None or _is_forward(node, forward):
+        training = forward is not None and any(
+            not _is_forward(one, forward) for one in _passes(ctx, forward.name)
+        )
         return dense.forward(ctx, a, b.transpose((1, 0)), bias, name, training=training)
     assert bias is None  # only a forward pass has one
     if _reads_weights(node, forward):
@@ -123,7 +125,7 @@ def trained_layer(ctx: Context, name: str, itemsize: int) -> DenseLayer | None:
         return None
     weights = forward.inputs[1]
     passes = _passes(ctx, name)
-    made = {_reads_weights(node, forward) for node in passes if node.name != name}
+    made = {_reads_weights(node, forward) for node in passes if not _is_forward(node, forward)}
     if made != {True, False} or any(ctx.choices.pinned(node.name) for node in passes):
         return None
     rows, columns = ctx.graph.types[weights].shape
@@ -153,6 +155,16 @@ def _passes(ctx: Context, name: str) -> list[Node]:
     """The products of a layer: forward, data gradient, weight gradient or update."""
     found = [node for node in ctx.graph.nodes if node.layer_name == name]
     return [node for node in found if node.op in ("Gemm", "MatMul", "DenseUpdate")]
+
+
+def _is_forward(node: Node, forward: Node) -> bool:
+    """Whether a pass of a layer is its forward one, or that computed again for the backward pass.
+
+    A data gradient reads the weights too, but the other way round.
+    """
+    if node.op != forward.op or node.inputs[1] != forward.inputs[1]:
+        return False
+    return _outs_first(node) == _outs_first(forward) and not node.attributes.get("transA")
 
 
 def _reads_weights(node: Node, forward: Node) -> bool:

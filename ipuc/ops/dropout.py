@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ipuc.codelets.dropout import Dropout as Vertex
+from ipuc.graph.bodies import DOMAIN
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.define import Op
 from ipuc.ops.writer import GraphWriter
@@ -63,6 +65,22 @@ class Dropout(Op):
         ctx.define(output, made)
         if mask:
             ctx.define(mask, flags)
+
+
+def keep_mask(write: GraphWriter, node: Node) -> None:
+    """Give a node that drops an output for its mask, if it has none."""
+    if _ratio(node, write.graph):
+        write.also(node, 1)
+
+
+def repeated(node: Node, graph: Graph) -> Node:
+    """A node that drops what another one dropped, by its mask: nothing is drawn again."""
+    ratio = _ratio(node, graph)
+    if not ratio:
+        return replace(node, op="Identity", inputs=node.inputs[:1], attributes={})
+    scale = {"scale": Vertex(ratio).scale}
+    inputs = (node.inputs[0], node.outputs[1])
+    return replace(node, op="DropoutGrad", domain=DOMAIN, opset=1, inputs=inputs, attributes=scale)
 
 
 def _ratio(node: Node, graph: Graph) -> float:

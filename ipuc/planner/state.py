@@ -31,3 +31,8 @@ def last_reader(ctx: Context, value: str) -> Node | None:
     """The last node that reads a value."""
     found = [node for node in ctx.graph.nodes if value in node.inputs]
     return found[-1] if found else None
+
+
+def is_read(ctx: Context, value: str) -> bool:
+    """Whether a node reads a value, or it is a result of the graph."""
+    return last_reader(ctx, value) is not None or value in ctx.graph.roots()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ipuc.errors import OptionError
@@ -18,6 +18,7 @@ from ipuc.training.mode import in_training_mode
 from ipuc.training.optimizers import add_updates
 from ipuc.training.options import CROSS_ENTROPY, Training
 from ipuc.training.parameters import parameters, trained
+from ipuc.training.recompute import Recomputed, recompute
 from ipuc.training.scaling import adjust_scale
 from ipuc.training.schedule import label_passes, schedule
 
@@ -35,6 +36,7 @@ class TrainingGraph:
         frozen: weights that could be trained and are not, by the options.
         unreached: weights on which the loss does not depend.
         classes: labels are below it; None if they are no class numbers.
+        recomputed: what the backward pass computes again.
     """
 
     graph: Graph
@@ -42,10 +44,12 @@ class TrainingGraph:
     frozen: tuple[str, ...]
     unreached: tuple[str, ...]
     classes: int | None
+    recomputed: Recomputed = field(default_factory=Recomputed)
 
     def facts(self, training: Training) -> dict[str, Any]:
         """What a program notes about its training, as JSON values."""
-        scale = training.loss_scale
+        scale, again = training.loss_scale, self.recomputed
+        noted = {"recomputed": list(again.layers), "released": list(again.released)}
         return {
             "loss": training.loss,
             "optimizer": str(training.optimizer),
@@ -54,6 +58,7 @@ class TrainingGraph:
             "frozen": list(self.frozen),
             "unreached": list(self.unreached),
             "classes": self.classes,
+            **(noted if training.recompute else {}),
         }
 
 
@@ -91,13 +96,14 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
         add_updates(write, training.optimizer, gradients, scaling, layers)
     label_passes(graph)
     graph = tidy(graph)
+    again = recompute(graph, training.recompute)
     fuse_updates(graph)
     schedule(graph)
     drop_unused(graph)
     graph.check()
     unreached = tuple(name for name in weights if name not in gradients)
     classes = graph.types[next(iter(upstream))].shape[1] if training.loss == CROSS_ENTROPY else None
-    return TrainingGraph(graph, tuple(gradients), frozen, unreached, classes)
+    return TrainingGraph(graph, tuple(gradients), frozen, unreached, classes, again)
 
 
 def _layers(graph: Graph, weights: list[str]) -> dict[str, str]:
