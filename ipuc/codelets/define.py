@@ -82,7 +82,8 @@ class Batch:
             into that field, if the field is of halves: rounded, as float32. The number tells the
             accumulations of one call apart, from 1 on. Results need no rounding: storing does it.
         into: where a written field may be put without a copy: [*grid, *window], by field name. A
-            codelet that fills one returns that very array. No vertex of the family reads it.
+            codelet that fills one returns that very array. The family reads it by that field only,
+            if at all: then the operand is a view of the same memory, element for element.
         places: field to the position of each of its elements in its variable: [*grid, *window];
             what codelets that draw random numbers draw them by.
         step: number of the training step.

@@ -42,6 +42,7 @@ class FullyConnectedBwd(Codelet):
         In("weights", list_axes=1),
         Out("out", list_axes=1),
     )
+    multiplies: ClassVar[bool] = True
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """One matrix product for each share of the rows: all columns by all of the batch."""

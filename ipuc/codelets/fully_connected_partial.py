@@ -36,6 +36,7 @@ class FullyConnectedPartial(Codelet):
 
     name: ClassVar[str] = "FullyConnectedPartial"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("weights"), Out("out"))
+    multiplies: ClassVar[bool] = True
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """One matrix product for each slice of columns: all rows of weights by all of the batch."""

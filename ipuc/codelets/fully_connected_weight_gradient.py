@@ -35,6 +35,7 @@ class FullyConnectedWeightGradient(Codelet):
 
     name: ClassVar[str] = "FullyConnectedWeightGradient"
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("deltas"), Out("out"))
+    multiplies: ClassVar[bool] = True
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
         """An outer product of all rows and all columns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +21,12 @@ from ipuc.codelets.define import (
     Number,
     ceil_div,
 )
+from ipuc.codelets.threads import scratch
 from ipuc.target import Target
 from ipuc.types import Shape
+
+#: Weights that are changed at once: they and what is added to them fit a cache of 1 MB.
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,33 @@ class FullyConnectedWeightUpdate(Codelet):
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("deltas"), InOut("weights"))
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:
-        """An outer product of all rows and all columns, added to the weights."""
-        deltas = operands["deltas"]
-        still = tuple(slice(None) if step else slice(1) for step in deltas.strides)
-        scaled = np.broadcast_to(deltas[still] * deltas.dtype.type(-self.rate), deltas.shape)
-        made = grouped_product(scaled, operands["x"], batch.grid, left_rows=0, right_columns=1)
+        """An outer product of all rows and all columns, added to the weights block by block.
+
+        Weights change where they lie if they may; what is added to them stays in the cache.
+        """
         weights = operands["weights"]
+        into = batch.into.get("weights")
+        if into is None:
+            into = np.empty(weights.shape, weights.dtype)
+        for block in _blocks(weights, batch.axes):
+            self._add(batch.axes, {name: one[block] for name, one in operands.items()}, into[block])
+        return {"weights": into}
+
+    def _add(self, axes: int, operands: Mapping[str, Array], into: Array) -> None:
+        """The new weights of some vertices."""
+        x, deltas, weights = (operands[name] for name in ("x", "deltas", "weights"))
+        still = tuple(slice(None) if step else slice(1) for step in deltas.strides)
+        scaled = deltas[still] * deltas.dtype.type(-self.rate)
+        made = scratch("outer product", into.shape, into.dtype)
+        if deltas.shape[-1] == 1:
+            np.multiply(scaled, x[..., 0, :], out=made)
+        else:
+            scaled = np.broadcast_to(scaled, deltas.shape)
+            grid = into.shape[:axes]
+            made = grouped_product(scaled, x, grid, left_rows=0, right_columns=1, into=made)
         if self.keep != 1:
-            weights = weights * weights.dtype.type(self.keep)
-        into = made if made.shape == weights.shape else None
-        return {"weights": np.add(made, weights, out=into)}
+            weights = np.multiply(weights, weights.dtype.type(self.keep), out=into)
+        np.add(weights, made, out=into)
 
     def free_axes(self, windows: Mapping[str, Shape]) -> tuple[FreeAxis, ...]:
         """The columns."""
@@ -92,3 +113,14 @@ class FullyConnectedWeightUpdate(Codelet):
             Example(cls(0.5), more, halves),
             Example(cls(0.5, 0.75), more),
         )
+
+
+def _blocks(weights: Array, axes: int) -> Iterator[tuple[slice, ...]]:
+    """Cut the grid of weights [*grid, columns] along the axis of the largest steps in memory."""
+    if not axes or not weights.size:
+        yield ()
+        return
+    axis = max(range(axes), key=lambda a: (weights.shape[a] > 1, weights.strides[a]))
+    each = max(1, _BLOCK * weights.shape[axis] // weights.size)
+    for begin in range(0, weights.shape[axis], each):
+        yield (*(slice(None) for _ in range(axis)), slice(begin, begin + each))

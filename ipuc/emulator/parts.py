@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ipuc.program.family import Access, IndexMap, VertexFamily
@@ -15,7 +15,10 @@ PART_ELEMENTS = 1 << 19
 
 
 def parted(family: VertexFamily) -> list[VertexFamily]:
-    """Cut along the longest axis: vertices of the grid, or work that may be cut anywhere.
+    """Cut along an axis of the grid, or one along which work may be cut anywhere.
+
+    It is the one along which the largest field takes the largest steps, so that each part has a
+    stretch of memory of its own, or the longest if none of them has enough positions.
 
     Vertices that multiply matrices stay together: their codelets cut the products.
 
@@ -25,23 +28,41 @@ def parted(family: VertexFamily) -> list[VertexFamily]:
     accesses = family.fields.values()
     if family.codelet.multiplies or any(a.offset.explicit is not None for a in accesses):
         return [family]
-    wanted = sum(family.count * math.prod(a.shape) for a in accesses) // PART_ELEMENTS
+    wanted = sum(map(_reached, accesses)) // PART_ELEMENTS
     if wanted < 2:
         return [family]
     windows = family.windows()
-    free = [one for one in family.codelet.free_axes(windows) if one.slide is None]
-    firsts = [next(iter(one.axes.items())) for one in free]
-    lengths = [windows[name][axis] for name, axis in firsts]
-    longest, axis = max((n, a) for a, n in enumerate((*family.grid, *lengths)))
+    free = [one.axes for one in family.codelet.free_axes(windows) if one.slide is None]
+    firsts = [next(iter(axes.items())) for axes in free]
+    lengths = (*family.grid, *(windows[name][axis] for name, axis in firsts))
+    steps = _steps(family, free)
+    axis = max(
+        range(len(lengths)), key=lambda a: (min(lengths[a], wanted), steps[a], lengths[a], a)
+    )
+    longest = lengths[axis]
     count = min(wanted, longest)
     edges = [part * longest // count for part in range(count + 1)]
     grid_axes = len(family.grid)
     return [
         _some_vertices(family, axis, begin, end)
         if axis < grid_axes
-        else _some_work(family, free[axis - grid_axes].axes, begin, end)
+        else _some_work(family, free[axis - grid_axes], begin, end)
         for begin, end in itertools.pairwise(edges)
     ]
+
+
+def _steps(family: VertexFamily, free: Sequence[Mapping[str, int]]) -> list[int]:
+    """Elements from one position to the next of the largest field, along every axis."""
+    name, access = max(family.fields.items(), key=lambda one: _reached(one[1]))
+    tables = access.offset.tables
+    along = [int(table[1] - table[0]) if len(table) > 1 else 0 for table in tables]
+    return along + [access.strides[axes[name]] if name in axes else 0 for axes in free]
+
+
+def _reached(access: Access) -> int:
+    """Elements of a field of all vertices; those that vertices share count once."""
+    moving = (len(table) for table in access.offset.tables if (table != table[0]).any())
+    return math.prod((*access.shape, *moving))
 
 
 def _some_vertices(family: VertexFamily, axis: int, begin: int, end: int) -> VertexFamily:

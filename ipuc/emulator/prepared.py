@@ -36,8 +36,8 @@ class Batched:
         windows: shape of one vertex's window, by field name.
         reads: fields that they read.
         writes: fields that they write, by name.
-        fills: of those, the ones that the codelet may fill in memory: floats of variables that no
-            vertex of the family reads, each element its own.
+        fills: of those, the ones that the codelet may fill in memory: floats of variables that the
+            family reads by this field only, if at all; each element is of one vertex.
         narrowed: they write a variable that carries long integers.
         parts: the same vertices in several calls that may run at the same time; none or one where
             there is little to do.
@@ -120,11 +120,10 @@ class Prepared:
         }
         reads = tuple(fields[spec.name] for spec in family.codelet.fields if spec.reads)
         writes = {spec.name: fields[spec.name] for spec in family.codelet.fields if spec.writes}
-        read = {field.variable for field in reads}
         fills = tuple(
             field
             for field in writes.values()
-            if field.variable not in read
+            if all(field.variable != one.variable for one in reads if one.name != field.name)
             and field.reach.fillable
             and variables[field.variable].dtype == "float32"
         )
