@@ -303,14 +303,24 @@ def run_program(
 
 
 def first_not_finite(
-    program: Program, inputs: Mapping[str, Array], arithmetic: Arithmetic | None = None
+    program: Program,
+    inputs: Mapping[str, Array],
+    arithmetic: Arithmetic | None = None,
+    state: Mapping[str, Array] | None = None,
 ) -> tuple[Layer, str] | None:
     """Run a program again and find the first layer that makes NaN or infinity of finite numbers.
+
+    Args:
+        program: what was run.
+        inputs: of that run.
+        arithmetic: of that run.
+        state: weights and so on before that run; those of the program if None.
 
     Returns:
         The layer, and the value that it makes; None if all values are finite.
     """
     emulator = Emulator(program, arithmetic=arithmetic)
+    emulator.load_state(state or {})
     emulator.run(inputs)
     for layer in program.layers:
         for name in layer.outputs:

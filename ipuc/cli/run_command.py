@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ipuc.cli.arrays import describe_array, read_inputs, summary, top_classes
+from ipuc.cli.class_names import class_lines
 from ipuc.cli.modelled import refuse_if_too_large
 from ipuc.cli.options import (
     CompileOptions,
@@ -48,6 +49,7 @@ Examples:
   ipuc run alexnet.ipu --input photo.jpg
   ipuc run model.ipu --input tokens=tokens.npy --input mask=random:7 -o out.npz
   ipuc run model.onnx --batch 1 --input arrays.npz
+  ipuc run models/digits --input models/seven.png
 
 \b
 --input takes
@@ -125,7 +127,7 @@ def command(
         remark = ""
     else:
         for name, array in outputs.items():
-            for line in describe_array(name, array):
+            for line in class_lines(opened.program, array) or describe_array(name, array):
                 say(line)
     if remark and any(top_classes(array) for array in outputs.values()):
         say(f"  {remark}")

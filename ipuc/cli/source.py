@@ -59,6 +59,8 @@ def open_program(
     if path is None:
         path = _newest()
         note(f"using {path} ({readable_seconds(time.time() - path.stat().st_mtime)} old)")
+    else:
+        path = _completed(path)
     if not is_program(path):
         program = compile_from(path, options, progress)
         if warns:
@@ -77,6 +79,18 @@ def open_program(
     if warns:
         warn_if_too_large(noted_memory(program))
     return Opened(program, path, compiled=False)
+
+
+def _completed(path: Path) -> Path:
+    """A name without its ending: the program of that name, or else the model."""
+    if path.suffix or path.exists():
+        return path
+    for suffix in (SUFFIX, ".onnx"):
+        whole = path.with_name(path.name + suffix)
+        if whole.is_file():
+            note(f"using {whole}")
+            return whole
+    return path
 
 
 def _set_control_bits(program: Program, options: CompileOptions) -> None:

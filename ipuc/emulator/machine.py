@@ -180,6 +180,11 @@ def tensor_values(tensor: Tensor, read: Callable[[int], Array]) -> Array:
 
 def view_values(view: View, flat: Array) -> Array:
     """The elements of a view as an array of its shape."""
+    return view_of(view, flat).reshape(view.shape)
+
+
+def view_of(view: View, flat: Array) -> Array:
+    """The elements of a view in place, with an axis for each factor of its axes."""
     factors = [factor for axis in view.axes for factor in axis]
     return np.ndarray(
         tuple(n for n, _ in factors),
@@ -187,7 +192,7 @@ def view_values(view: View, flat: Array) -> Array:
         flat,
         view.offset * flat.itemsize,
         tuple(s * flat.itemsize for _, s in factors),
-    ).reshape(view.shape)
+    )
 
 
 def _at_once(task: Callable[[], None]) -> None:

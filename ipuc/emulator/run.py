@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.codelets.threads import Crew, Task
 from ipuc.emulator.lifetimes import overwritten
-from ipuc.emulator.machine import Array, Machine, Starter, compute, widened
+from ipuc.emulator.machine import Array, Machine, Starter, compute, view_of, widened
 from ipuc.emulator.memory import Memory
 from ipuc.emulator.prepared import Batched, prepared
 from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn, Sweep
+from ipuc.program.tensor import View
 
 
 class Emulator(Machine):
@@ -46,6 +48,25 @@ class Emulator(Machine):
     def reset(self) -> None:
         """Go back to the initial contents of all variables: what runs have changed is lost."""
         self.memory.reset()
+
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
+        """Put other contents into what stays on the chip: what `state` gave, perhaps long ago.
+
+        Args:
+            arrays: by name, as `state` has them; names that are left out stay as they are.
+        """
+        for name, array in arrays.items():
+            for piece in self.program.state[name].tensor.pieces:
+                if isinstance(piece.source, View):
+                    place = tuple(slice(b, e) for b, e in zip(piece.begin, piece.end, strict=True))
+                    flat = self.memory.write(piece.source.variable)
+                    view_of(piece.source, flat)[...] = array[place].reshape(
+                        [n for axis in piece.source.axes for n, _ in axis]
+                    )
+
+    def begin_step(self, number: int) -> None:
+        """Say which training step the next run is, by which random bits are drawn."""
+        self.stores.arithmetic = replace(self.stores.arithmetic, step=number)
 
     def step(self, step: Step) -> None:
         """Execute one step."""

@@ -67,12 +67,12 @@ def _scores(graph: Graph) -> tuple[str, str]:
     """The value whose softmax is taken: the input of a Softmax that ends the graph."""
     output = graph.outputs[0]
     producer = graph.producer(output)
-    if producer is not None and _over_classes(producer, graph):
+    if producer is not None and over_classes(producer, graph):
         return producer.inputs[0], producer.where()
     return output, f'output "{output}"'
 
 
-def _over_classes(node: Node, graph: Graph) -> bool:
+def over_classes(node: Node, graph: Graph) -> bool:
     """Whether a node is a Softmax (or its logarithm) along axis 1."""
     if node.domain or node.op not in ("Softmax", "LogSoftmax"):
         return False

@@ -104,7 +104,11 @@ def test_what_is_always_live_against_a_count(program: Program) -> None:
             edges += here * family.edges() // family.count
             if here:
                 name = family.codelet.name
-                size = LOOP_CODE_BYTES if name.startswith(("Unary", "Binary", "Cast")) else CODELET_BYTES
+                size = (
+                    LOOP_CODE_BYTES
+                    if name.startswith(("Unary", "Binary", "Cast"))
+                    else CODELET_BYTES
+                )
                 # one for each template: operation, element types
                 parameters = family.codelet.parameters()
                 words = [parameters.get(word) for word in ("op", "method", "partials", "swap")]

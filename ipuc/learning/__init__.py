@@ -1,0 +1,1 @@
+"""Learning: a training program run over a data set, with evaluation, checkpoints and a report."""
