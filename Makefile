@@ -68,28 +68,35 @@ models: $(DEMO_READY) ## write all built-in models into models/
 models/%.onnx: | $(DEMO_READY)
 	$(BIN)/ipuc model $* -o $@
 
-bench: $(DEV_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
+bench: $(FULL_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
 	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
 	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
 	$(BIN)/python benchmarks/planning.py --json benchmarks/results/planning.json
 	$(BIN)/python benchmarks/chips.py --json benchmarks/results/chips.json
+	$(BIN)/python benchmarks/learning.py --json benchmarks/results/learning.json
 
 calibrate: $(DEV_READY) ## errors of the cost model against figures in CSV=path; OUT=path, WRITE=1 keep them
 	@test -n "$(CSV)" || { echo "say where the figures are: make calibrate CSV=path"; exit 1; }
 	$(BIN)/python benchmarks/ipumodel.py "$(CSV)" $(if $(OUT),--out "$(OUT)") $(if $(WRITE),--write)
 
-demo: $(DEMO_READY) models/alexnet.onnx models/resnet34.onnx ## the main job, end to end: AlexNet on a photo, and its picture
+demo: $(DEMO_READY) models/alexnet.onnx models/resnet34.onnx ## the main job, end to end: AlexNet on a photo, its picture, and a network that learns
 	@mkdir -p $(DEMO)
 	$(BIN)/python models/photo.py $(DEMO)/photo.png
 	$(BIN)/ipuc compile models/alexnet.onnx -o $(DEMO)/alexnet.ipu
 	$(BIN)/ipuc run $(DEMO)/alexnet.ipu --input $(DEMO)/photo.png -o $(DEMO)/outputs.npz
 	$(BIN)/ipuc render $(DEMO)/alexnet.ipu --out $(DEMO)/alexnet.png
 	$(BIN)/ipuc render models/resnet34.onnx --view ops --out $(DEMO)/resnet34-ops.png
+	$(BIN)/ipuc data digits -o $(DEMO)
+	$(BIN)/ipuc model digits -o $(DEMO)
+	$(BIN)/ipuc train $(DEMO)/digits.onnx --data $(DEMO)/digits.npz --epochs 5 --optimizer momentum:lr=0.01 \
+	  --curve $(DEMO)/learning.png -o $(DEMO)/digits-trained.onnx
+	$(BIN)/ipuc run $(DEMO)/digits-trained.onnx --input models/seven.png
 	@echo
 	@echo "The picture: $(CURDIR)/$(DEMO)/alexnet.png"
 	@echo "The operators of ResNet-34: $(CURDIR)/$(DEMO)/resnet34-ops.png"
+	@echo "What the digits network learnt: $(CURDIR)/$(DEMO)/learning.png"
 
 check: lint type imports test ## what must pass before a commit is published
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.cli.options import debug_option, json_option, out_option
 from ipuc.cli.output import next_step, print_json, say, shell_word
@@ -36,6 +38,23 @@ _ORDER = 0
 def command(name: str, out: Path | None, as_json: bool) -> None:
     """Write the samples."""
     path = settle_output(out, f"{name}.npz")
+    arrays = digits()
+    write_arrays(path, arrays)
+    if as_json:
+        print_json({"name": name, "path": str(path), "samples": len(arrays["labels"])})
+        return
+    say(f"{path}: {len(arrays['labels']):,} samples, 1x8x8 pixels, labels 0 to 9")
+    next_step(
+        f"ipuc model digits   and then   ipuc train digits.onnx --data {shell_word(str(path))}"
+    )
+
+
+def digits() -> dict[str, NDArray[Any]]:
+    """The digits of scikit-learn: input float32[1797, 1, 8, 8] from 0 to 1, labels, classes.
+
+    Raises:
+        OptionError: scikit-learn is not installed.
+    """
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415  # only this command needs it
     except ImportError:
@@ -45,14 +64,8 @@ def command(name: str, out: Path | None, as_json: bool) -> None:
         ) from None
     found = load_digits()
     mixed = np.random.default_rng(_ORDER).permutation(len(found.target))
-    images = (found.images / 16).astype(np.float32)[mixed, None]
-    labels = found.target[mixed].astype(np.int64)
-    classes = np.array([str(number) for number in range(10)])
-    write_arrays(path, {"input": images, "labels": labels, "classes": classes})
-    if as_json:
-        print_json({"name": name, "path": str(path), "samples": len(labels)})
-        return
-    say(f"{path}: {len(labels):,} samples, input {images.shape[1:]}, labels 0 to 9")
-    next_step(
-        f"ipuc model digits   and then   ipuc train digits.onnx --data {shell_word(str(path))}"
-    )
+    return {
+        "input": (found.images / 16).astype(np.float32)[mixed, None],
+        "labels": found.target[mixed].astype(np.int64),
+        "classes": np.array([str(number) for number in range(10)]),
+    }

@@ -23,13 +23,13 @@ Examples:
   ipuc model                      list them
   ipuc model alexnet              write alexnet.onnx
   ipuc model digits -o models/    write models/digits.onnx
-  ipuc model --all -o models/     write all of them
+  ipuc model --all -o models/     write all that are not there yet
 """
 
 
 @click.command("model", help=_HELP)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="Write every model.")
+@click.option("--all", "everything", is_flag=True, help="Write every model that is not there yet.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the weights."
 )
@@ -54,6 +54,9 @@ def command(
     paths = {name: settle_output(out, f"{name}.onnx") for name in wanted}
     written = []
     for name, path in paths.items():
+        if everything and path.exists():
+            note(f"{path} is there already and stays as it is")
+            continue
         zoo.write(name, path, seed)
         size = path.stat().st_size
         written.append({"name": name, "path": str(path), "seed": seed, "bytes": size})

@@ -175,3 +175,21 @@ def test_bad_options(
     assert code in (1, 2)
     assert told in capsys.readouterr().err
     assert not out.exists()
+
+
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_the_committed_digits(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file in models/ has been trained; onnxruntime finds the same class and probability."""
+    path = MODELS / f"{NAMES[number]}.png"
+    assert ipuc("run", MODELS / "digits", "--input", path, "--target", "tiny") == 0
+    said = capsys.readouterr().out
+    with Image.open(path) as picture:
+        x = np.asarray(picture, np.float32)[None, None] / 255
+    (scores,) = onnxruntime.InferenceSession(MODELS / "digits.onnx").run(None, {"input": x})
+    powers = np.exp(scores[0].astype(np.float64) - scores.max())
+    chance = powers[number] / powers.sum()
+    assert scores[0].argmax() == number
+    assert said.startswith(f"{number} ({chance:.1%})".replace("%", " %"))
