@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "targets": "Print the machines that programs are compiled for.",
     "compile": "Compile an ONNX model into a program (.ipu).",
     "run": "Run a program on the emulator.",
-    "data": "Write a data set to learn from.",
+    "data": "Write a data set to learn from, as a .npz file.",
     "train": "Train a model on the emulated chip.",
     "profile": "Say what a program would cost on the chip: cycles, time and memory.",
     "explain": "Say why a layer is split over tiles as it is, and what that costs.",
