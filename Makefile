@@ -71,6 +71,7 @@ models/%.onnx: | $(DEMO_READY)
 bench: $(FULL_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
+	$(BIN)/python benchmarks/training.py --json benchmarks/results/training.json
 	$(BIN)/python benchmarks/enumerate.py --json benchmarks/results/enumerate.json
 	$(BIN)/python benchmarks/render.py --json benchmarks/results/render.json
 	$(BIN)/python benchmarks/planning.py --json benchmarks/results/planning.json

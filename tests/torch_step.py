@@ -87,16 +87,21 @@ class TorchModel:
         Args:
             inputs: of the model, and "labels".
         """
+        loss = self.advance(inputs)
+        gradients = {name: self._held[name].grad.numpy().copy() for name in self._trained}
+        names = [*self._trained, *self._running]
+        weights = {name: self._held[name].detach().numpy().copy() for name in names}
+        return Step(loss, gradients, weights)
+
+    def advance(self, inputs: Mapping[str, Array]) -> float:
+        """Take a step and give the loss before it; nothing else is read, so it may be timed."""
         loss = self._forward(inputs)
         for name in self._trained:
             self._held[name].grad = None
         loss.backward()
-        gradients = {name: self._held[name].grad.numpy().copy() for name in self._trained}
         if self._optimizer is not None:
             self._optimizer.step()
-        names = [*self._trained, *self._running]
-        weights = {name: self._held[name].detach().numpy().copy() for name in names}
-        return Step(float(loss.detach()), gradients, weights)
+        return float(loss.detach())
 
     def _forward(self, inputs: Mapping[str, Array]) -> Any:
         values = dict(self._held)

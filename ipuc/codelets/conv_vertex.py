@@ -63,6 +63,7 @@ class ConvVertex(Codelet):
     in_group: int = 0
     out_group: int = 0
 
+    multiplies: ClassVar[bool] = True
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("x"), In("weights"), Out("out"))
 
     def __post_init__(self) -> None:

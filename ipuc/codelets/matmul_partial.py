@@ -77,6 +77,7 @@ class MatMulPartial(Codelet):
         object.__setattr__(self, "method", method)
 
     name: ClassVar[str] = "MatMulPartial"
+    multiplies: ClassVar[bool] = True
     fields: ClassVar[tuple[FieldSpec, ...]] = (In("a"), In("b"), Out("out"))
 
     def compute(self, batch: Batch, **operands: Array) -> dict[str, Array]:

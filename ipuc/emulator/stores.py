@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,6 +44,8 @@ class Stores:
         self.call: Call | None = None
         self._variables = program.variables
         self._numbers: dict[int, Ints] = {}
+        # Parts of a family store at the same time.
+        self._counting = threading.Lock()
 
     @contextmanager
     def called(self, call: Call) -> Iterator[None]:
@@ -106,7 +109,8 @@ class Stores:
         made, lost = to_half(values, saturate=self.arithmetic.saturate, bits=bits)
         if lost:
             layer = (self.call.layer if self.call else layer) or into.origin or into.name
-            self.overflows[layer] = self.overflows.get(layer, 0) + lost
+            with self._counting:
+                self.overflows[layer] = self.overflows.get(layer, 0) + lost
         return made
 
     def _called(self, name: str) -> str:

@@ -19,8 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 import ipuc.codelets
+from ipuc.codelets import threads
 from ipuc.codelets.define import Codelet, Example, restore
-from ipuc.emulator import run, strict
+from ipuc.emulator import parts, run, strict
 from ipuc.target import CATALOGUE
 
 Array = NDArray[Any]
@@ -118,6 +119,19 @@ def test_vertices_along_a_free_axis_may_be_joined(example: Example) -> None:
             program = programs.program_along(example, free, count)
             inputs = programs.inputs_of(example, program, seed=count)
             _agree(run.run(program, inputs), strict.run(program, inputs))
+
+
+@by_example
+@pytest.mark.parametrize("layout", programs.LAYOUTS, ids=lambda layout: layout.name)
+def test_parts_at_the_same_time_are_one_by_one(
+    example: Example, layout: programs.Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many parts as there are vertices, or places where work may be cut; on three threads."""
+    monkeypatch.setattr(parts, "PART_ELEMENTS", 1)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    program = programs.program_of(example, layout)
+    inputs = programs.inputs_of(example, program, seed=2)
+    _agree(run.run(program, inputs), strict.run(program, inputs))
 
 
 @by_example
