@@ -24,7 +24,7 @@ from ipuc.types import Shape
 
 
 def multiply(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
-    """Add the vertices of a matrix product.
+    """Add the vertices of a matrix product that belongs to no fully connected layer of 2017.
 
     Args:
         ctx: the lowering.
@@ -37,8 +37,6 @@ def multiply(ctx: Context, a: Tensor, b: Tensor, name: str) -> Tensor:
     """
     if ctx.granularity == "tile":
         return _as_convolution(ctx, a, b, name)
-    if ctx.granularity == "worker" and len(a.shape) == 2 and a.size and b.size:
-        return dense.forward(ctx, a, b.transpose((1, 0)), None, name, training=False)
     builder = ctx.builder
     a, b = builder.solid(a, f"{name} left"), builder.solid(b, f"{name} right")
     shape = (*a.shape[:-1], b.shape[-1])
