@@ -20,7 +20,7 @@ from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.machine import tensor_values
 from ipuc.emulator.run import Emulator
 from ipuc.errors import ContainerError, OptionError, ValueRangeError
-from ipuc.graph.infer import UndecidedShape
+from ipuc.graph.infer import GRADIENT, UndecidedShape
 from ipuc.graph.ir import Graph
 from ipuc.graph.record import from_json, to_json
 from ipuc.importer.deciding import trace
@@ -39,6 +39,7 @@ from ipuc.program.program import Layer, Program
 from ipuc.program.tensor import Tensor, View
 from ipuc.target import Target, several
 from ipuc.training.build import training_graph
+from ipuc.training.gradient_nodes import resolve_gradients
 from ipuc.training.loss import LABELS
 from ipuc.training.options import Training
 from ipuc.types import Shape, TensorType
@@ -50,9 +51,9 @@ Progress = Callable[[str, int, int], Any]
 
 _GRANULARITIES = ("tile", "worker", "fine")
 
-#: Operators that graph passes remove or fold in most models: whether one is left that has no
-#: lowering is known, and reported, after the passes.
-_REMOVED = frozenset({("", "BatchNormalization"), ("", "Dropout"), ("", "Identity")})
+#: Operators that graph passes remove, replace or fold in most models: whether one is left that
+#: has no lowering is known, and reported, after the passes.
+_REMOVED = frozenset({("", "BatchNormalization"), ("", "Dropout"), ("", "Identity"), GRADIENT})
 
 
 def supported(domain: str, op: str, opset: int) -> str | None:
@@ -137,6 +138,7 @@ def compile_model(
         sha256 = digest(source)
     trained: dict[str, Any] | bool = False
     with _stage("passes", seconds, tell):
+        graph = resolve_gradients(graph)
         if training is None:
             graph, _ = prepare_inference(graph)
         else:
@@ -212,7 +214,7 @@ def check_trainable(
         supported=supported,
         rebatch=True,
     )
-    training_graph(graph, training)
+    training_graph(resolve_gradients(graph), training)
 
 
 def _first_layers(

@@ -30,7 +30,7 @@ from ipuc.cli.output import (
 )
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import open_program
-from ipuc.cli.training_text import is_training, print_step
+from ipuc.cli.training_text import is_training, not_finite, not_finite_text, print_step
 from ipuc.npz import write_arrays
 from ipuc.pipeline import run_program
 from ipuc.program.program import Program
@@ -58,6 +58,10 @@ Examples:
   NAME=random:SEED  normal floats, small integers; the same for the same seed
   FILE, random:SEED where the name is clear
 Images are resized, cropped and normalised as ImageNet models expect.
+
+A program of --train takes one step from its initial weights: inputs and `labels` go in, the loss
+and every changed weight come out. If the loss is no finite number, a warning names the layer and
+the pass that lost it; outputs are written and the exit code is 0, as the chip would do the same.
 """
 
 
@@ -91,7 +95,7 @@ def command(
         outputs = run_program(opened.program, given.arrays, overflows=overflows)
     if target is not None:
         write_arrays(target, outputs)
-    remark = _remark(opened.program)
+    lost = not_finite(opened.program, given.arrays, outputs)
     if as_json:
         print_json(
             {
@@ -117,30 +121,37 @@ def command(
                     for name, array in outputs.items()
                 },
                 "overflows": overflows,
-                "remark": remark or None,
+                "not_finite": lost,
+                "remark": _remark(opened.program) or None,
                 "out": None if target is None else str(target),
             }
         )
         return
-    if is_training(opened.program):
-        print_step(opened.program, given.arrays, outputs)
-        remark = ""
-    else:
-        for name, array in outputs.items():
-            for line in class_lines(opened.program, array) or describe_array(name, array):
-                say(line)
-    if remark and any(top_classes(array) for array in outputs.values()):
-        say(f"  {remark}")
+    _print_outputs(opened.program, outputs)
     if target is not None:
         say(f"outputs written: {target}")
     if overflows:
         warn(overflow_text(overflows, saturate=bool(opened.program.metadata.get("saturate"))))
+    if lost is not None:
+        warn(not_finite_text(lost, saved=target is not None))
     note(f"emulated in {seconds[0]:.2f} s on this machine")
     word = shell_word(str(opened.path))
     if target is None:
         next_step(f"ipuc verify {word}   or   ipuc render {word} --out graph.png")
     else:
         next_step(f"ipuc verify {word}")
+
+
+def _print_outputs(program: Program, outputs: Mapping[str, Any]) -> None:
+    if is_training(program):
+        print_step(program, outputs)
+        return
+    for name, array in outputs.items():
+        for line in class_lines(program, array) or describe_array(name, array):
+            say(line)
+    remark = _remark(program)
+    if remark and any(top_classes(array) for array in outputs.values()):
+        say(f"  {remark}")
 
 
 def overflow_text(overflows: Mapping[str, int], *, saturate: bool) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.cli.arrays import describe_array
-from ipuc.cli.output import counted, say, table, warn
+from ipuc.cli.output import counted, say, table
 from ipuc.emulator.machine import tensor_values
 from ipuc.importer.limits import readable
 from ipuc.pipeline import first_not_finite
 from ipuc.program.program import Program
 from ipuc.training.loss import LOSS
+from ipuc.training.scaling import LOSS_SCALE
 
 Array = NDArray[Any]
 
@@ -64,7 +65,7 @@ def is_training(program: Program) -> bool:
     return isinstance(program.metadata.get("training"), dict)
 
 
-def print_step(program: Program, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+def print_step(program: Program, outputs: Mapping[str, Array]) -> None:
     """Print what a training step has made: the loss, and how far weights and state moved."""
     rows = [["changed", "type", "largest change", "largest value"]]
     for name, array in outputs.items():
@@ -79,22 +80,67 @@ def print_step(program: Program, inputs: Mapping[str, Array], outputs: Mapping[s
         rows.append([name, kind, f"{moved:.4g}", f"{np.abs(array).max(initial=0):.4g}"])
     if len(rows) > 1:
         table(rows, right=range(2, 4))
-    _warn_not_finite(program, inputs, outputs)
+    _print_skipped(program, outputs)
 
 
-def _warn_not_finite(
-    program: Program, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
-) -> None:
-    """Say in which layer numbers were lost, if the loss or anything else is not finite."""
-    lost = [name for name, array in outputs.items() if not np.isfinite(array).all()]
-    found = first_not_finite(program, inputs) if lost else None
-    if found is None:
+def _print_skipped(program: Program, outputs: Mapping[str, Array]) -> None:
+    """Say that a loss scale which adjusts itself let a step fall out."""
+    held = program.state.get(LOSS_SCALE)
+    if held is None:
         return
+    scale = float(tensor_values(held.tensor, program.constants.__getitem__))
+    now = float(outputs[LOSS_SCALE])
+    if now < scale:
+        say(
+            f"the step was not taken, as gradients overflow at loss scale {scale:g}: the weights "
+            f"stay, and the next step has {now:g}"
+        )
+
+
+def not_finite(
+    program: Program, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> dict[str, str] | None:
+    """Where numbers were lost, if the loss, a gradient or anything that was trained is not finite.
+
+    The program runs once more for that, and only then.
+
+    Returns:
+        The "output", and the first "value" that is not finite; the "layer", its "label" and
+        "layer_pass" and the operator "op" that made it, if it is no input.
+    """
+    lost = [name for name, array in outputs.items() if _lost(array)]
+    if not lost or not is_training(program):
+        return None
+    where = {"output": LOSS if LOSS in lost else lost[0]}
+    given = [name for name, array in inputs.items() if _lost(array)]
+    if given:
+        return {**where, "value": given[0]}
+    found = first_not_finite(program, inputs)
+    if found is None:
+        return where
     layer, value = found
-    what = "the loss" if LOSS in lost else f'"{lost[0]}"'
-    label = f", {layer.label}" if layer.label and layer.label != layer.layer else ""
-    warn(
-        f'{what} is not finite; the first NaN or infinity is "{value}", made by {layer.op} of '
-        f'layer "{layer.layer}"{label} ({layer.layer_pass}); lower the learning rate, or in '
-        "halves set --loss-scale, --saturate, or --precision mixed,LAYER=float32"
+    names = {"layer": layer.layer, "label": layer.label, "layer_pass": layer.layer_pass}
+    return {**where, "value": value, "op": layer.op, **names}
+
+
+def _lost(array: Array) -> bool:
+    return array.dtype.kind == "f" and not np.isfinite(array).all()
+
+
+def not_finite_text(found: Mapping[str, str], *, saved: bool) -> str:
+    """Say what `not_finite` has found, and what to do."""
+    what = "the loss" if found["output"] == LOSS else f'"{found["output"]}"'
+    written = "; the outputs are written all the same" * saved
+    if "layer" not in found:
+        value = found.get("value")
+        fault = f': input "{value}" holds NaN or infinity; correct it' if value else ""
+        return f"{what} is not finite{fault}{written}"
+    label, layer = found["label"], found["layer"]
+    called = f", {label}" if label and label != layer else ""
+    of = f' of layer "{layer}"{called}' if layer else ""
+    return (
+        f'{what} is not finite; the first NaN or infinity is "{found["value"]}", made by '
+        f"{found['op']}{of} ({found['layer_pass']}){written}. Lower the learning rate "
+        "(--optimizer NAME:lr=...), or the size of the inputs; in halves set --loss-scale auto, "
+        "--saturate, or --precision mixed,LAYER=float32"
     )

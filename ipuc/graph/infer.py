@@ -22,6 +22,9 @@ _SHOWN = 4096
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
+#: The operator that stands for the gradient of other values of its graph.
+GRADIENT = ("ai.onnx.preview.training", "Gradient")
+
 #: Operators whose output has the shape of the first input, which ONNX finds only in their bodies.
 _SAME_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 
@@ -132,6 +135,9 @@ def _fill_gaps(
     node: Node, found: list[PartialType], types: Mapping[str, TensorType]
 ) -> list[PartialType]:
     """Add what old operator sets say in words but not in their inference functions."""
+    if (node.domain, node.op) == GRADIENT:  # the gradient of a value has its type
+        named = [types[node.inputs[at]] for at, name in enumerate(node.outputs) if name]
+        return [PartialType(kind.dtype, kind.shape) for kind in named]
     if node.domain or not node.inputs or node.inputs[0] not in types:
         return found
     if all(one.shape is not None for one in found):
@@ -197,7 +203,7 @@ def infer_partial(
             shown,
             opset_imports=[helper.make_opsetid(node.domain, node.opset)],
         )
-    except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         seen = ", ".join(f"{name}: {types[name]}" for name in names)
         raise ShapeError(
             f"{clean(str(error))} (inputs: {seen})",

@@ -112,7 +112,8 @@ def _refuse(graph: Graph, path: Sequence[Node], needing: Collection[str]) -> Non
             lines.append(f'{node.where()}, on the way to "{names[0]}": {reason}')
     if lines:
         raise UnsupportedOp(
-            f"{len(lines)} nodes between the loss and the weights have no gradient:\n    "
-            + "\n    ".join(lines),
-            fix="replace these operators, or freeze the weights before them (--freeze PATTERN)",
+            f"{len(lines)} node{'s' * (len(lines) > 1)} on the way of the gradients "
+            f"{'have' if len(lines) > 1 else 'has'} none:\n    " + "\n    ".join(lines),
+            fix="replace these operators, or ask for no gradient of what lies before them "
+            "(in training: --freeze PATTERN)",
         )

@@ -65,7 +65,7 @@ def version(page: str) -> str:
 def lasting(page: str) -> str:
     """What of a page does not depend on the version of onnx: without forms and vertex types."""
     page = page.replace(f"onnx {version(page)};", "onnx;")
-    return re.sub(r"^(\| \w+ \|)[^|]*\|[^|]*(\|)", r"\1\2", page, flags=re.MULTILINE)
+    return re.sub(r"^(\| [\w.]+ \|)[^|]*\|[^|]*(\|)", r"\1\2", page, flags=re.MULTILINE)
 
 
 def _rows() -> Iterator[str]:
