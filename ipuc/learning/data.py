@@ -104,7 +104,7 @@ def _fitting(array: Array, kind: TensorType, where: str) -> Array:
     if array.shape[1:] != kind.shape[1:] or not array.ndim:
         wanted = "x".join(["samples", *map(str, kind.shape[1:])])
         raise ShapeError(
-            f"it is [{'x'.join(map(str, array.shape))}]", where=where, fix=f"give [{wanted}]"
+            f"the shape is [{'x'.join(map(str, array.shape))}]", where=where, fix=f"give [{wanted}]"
         )
     if array.dtype.name == kind.dtype:
         made = array
