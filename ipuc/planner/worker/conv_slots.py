@@ -46,7 +46,6 @@ class Slots:
     x: Ints
     weights: Ints
     out: Ints
-    zeros: Ints
 
 
 def slots(
@@ -60,8 +59,7 @@ def slots(
 
     For each in group, fused kernel rows and kernel column: the weights of each of these rows; and
     for each piece of each worker's run the inputs of each of these rows, and the outputs. A run
-    that crosses the end of a row is two pieces. Rows beyond the border or beyond the kernel are
-    read from a buffer of zeros.
+    that crosses the end of a row is two pieces.
 
     Args:
         sides: y and x.
@@ -75,14 +73,10 @@ def slots(
     kernel = (rows.slide.kernel, columns.slide.kernel)
     inputs: list[Ints] = []
     outputs: list[Ints] = []
-    longest: list[Ints] = []
     for down, across in np.ndindex(-(-kernel[0] // fused), kernel[1]):
         taken = range(down * fused, min((down + 1) * fused, kernel[0]))
-        x, lack, out = _position(sides, taken, across, workers)
-        if len(taken) < fused:
-            lack = x[:, 2]
+        x, out = _position(sides, taken, across, workers)
         outputs.append(out * out_group)
-        longest.append(lack)
         inputs.append(np.column_stack([x[:, 0] * x_strides[1] + x[:, 1] * x_strides[2], x[:, 2]]))
     each = np.concatenate(inputs)
     each[:, 1] = (each[:, 1] - 1) * x_strides[2] + in_group
@@ -90,24 +84,21 @@ def slots(
     shifts = np.repeat(np.arange(count, dtype=np.int64) * x_strides[0], len(each))
     each = np.tile(each, (count, 1))
     each[:, 0] += shifts
-    empty = np.unique(np.concatenate(longest)) * in_group
     return Slots(
         each,
         np.column_stack([weights, np.full_like(weights, out_group * in_group)]),
         np.tile(np.concatenate(outputs), (count, 1)),
-        np.column_stack([np.zeros_like(empty), empty]),
     )
 
 
 def _position(
     sides: tuple[Side, Side], taken: range, across: int, workers: int
-) -> tuple[Ints, Ints, Ints]:
+) -> tuple[Ints, Ints]:
     """Pieces for some kernel rows and one kernel column.
 
     Returns:
-        Row, first column and columns of each piece of inputs: int64[k, 3]; columns of the pieces
-        whose rows do not exist: int64[m]; begin and length of each piece of outputs, in pixels of
-        the block: int64[n, 2].
+        Row, first column and columns of each piece of inputs: int64[k, 3]; begin and length of
+        each piece of outputs, in pixels of the block: int64[n, 2].
     """
     rows, columns = sides
     met = [rows.met(element) for element in taken]
@@ -115,7 +106,7 @@ def _position(
     over, seen = columns.met(across)
     total, width = len(down) * len(over), len(over)
     if not total:
-        return np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
+        return np.zeros((0, 3), np.int64), np.zeros((0, 2), np.int64)
     edges = np.arange(workers + 1) * total // workers
     cuts = np.unique(np.concatenate([edges, np.arange(len(down)) * width]))
     begin, end = cuts[:-1], cuts[1:]
@@ -125,14 +116,12 @@ def _position(
     out = np.column_stack([place, over[last] - over[first] + 1])
     pieces = np.column_stack([seen[first], seen[last] - seen[first] + 1])
     x: list[Ints] = []
-    lack: list[Ints] = []
     for outs, ins in met:
         position = np.full(rows.outs, -1, np.int64)
         position[outs] = ins
         at = position[down[row]]
         x.append(np.column_stack([at, pieces])[at >= 0])
-        lack.append(pieces[at < 0, 1])
-    return np.concatenate(x), np.concatenate(lack), out
+    return np.concatenate(x), out
 
 
 def covering(entries: Ints, shape: Shape, strides: tuple[int, ...]) -> Ints:
