@@ -14,6 +14,7 @@ from training_judge import Judge, compiled, same
 
 from ipuc.emulator import strict
 from ipuc.pipeline import random_inputs, run_program
+from ipuc.planner.precision import parse_precision
 from ipuc.program.program import Program
 from ipuc.program.steps import Copy
 
@@ -83,6 +84,18 @@ def test_a_step_is_what_onnxruntime_makes_of_it(
     made = run_program(program, inputs)
     same(made, Judge.of(program).step(inputs), OPTIMIZERS[optimizer])
     same(strict.run(program, inputs), made, OPTIMIZERS[optimizer])  # sums in another order
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_halves_are_rounded_where_they_are_stored(batch: int, optimizer: str) -> None:
+    """Mixed precision beside onnxruntime in float32: a handful of roundings of 2^-11."""
+    precision = parse_precision("mixed")
+    program = compiled(grouped(batch), optimizer, granularity="worker", precision=precision)
+    inputs = random_inputs(program, 1)
+    made = run_program(program, inputs)
+    same(made, Judge.of(program).step(inputs), 2**-8)
+    same(strict.run(program, inputs), made, 2**-10)  # sums in another order, rounded once
 
 
 @pytest.mark.parametrize("batch", [1, 3])
