@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unknown
 
@@ -191,7 +192,9 @@ def on_tiles(
     graph = derived.graph
     if not graph.outputs:
         return _named(derived, {}, inputs)
-    program = lower(copy.deepcopy(graph), parse_target(target), granularity)
+    whole = copy.deepcopy(graph)
+    whole.outputs = list(dict.fromkeys(graph.outputs))  # two gradients may be one value
+    program = lower(whole, parse_target(target), granularity)
     return _named(derived, run(program, {**inputs, **derived.upstream}), inputs)
 
 
@@ -233,6 +236,30 @@ def in_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     return whole
 
 
+class Erf(OpRun):
+    """The error function in float64: onnx.reference computes it in float32 whatever comes."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (_erf(x),)
+
+
+class Gelu(OpRun):
+    """Gelu in float64; for onnx.reference it is a function that calls its own Erf."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
+        if approximate == "tanh":
+            return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+        return (0.5 * x * (1 + _erf(x / math.sqrt(2))),)
+
+
+def _erf(x: Array) -> Array:
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
+
+
 class Differences:
     """Central differences of the weighed sum of a model's outputs, in float64.
 
@@ -254,16 +281,23 @@ class Differences:
                 kind = helper.np_dtype_to_tensor_dtype(array.dtype)
                 wide.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
         del wide.graph.initializer[:]
-        self._evaluator = ReferenceEvaluator(wide)
+        self._evaluator = ReferenceEvaluator(wide, new_ops=[Erf, Gelu])
         self._point = {name: _wide(array) for name, array in {**known, **inputs}.items()}
         self._upstream = {name: _wide(array) for name, array in upstream.items()}
 
     def along(self, name: str, direction: Array) -> float:
         """The derivative along a direction of one input."""
+        below, above = self.beside(name, direction)
+        return (below + above) / 2
+
+    def beside(self, name: str, direction: Array) -> tuple[float, float]:
+        """The derivatives from below and from above; far from each other at a kink."""
         step = STEP * max(1.0, float(np.abs(self._point[name]).max(initial=0)))
         step /= max(1.0, float(np.abs(direction).max(initial=0)))
-        ends = [self._value(name, self._point[name] + sign * step * direction) for sign in (1, -1)]
-        return (ends[0] - ends[1]) / (2 * step)
+        below, at, above = (
+            self._value(name, self._point[name] + sign * step * direction) for sign in (-1, 0, 1)
+        )
+        return (at - below) / step, (above - at) / step
 
     def _value(self, name: str, array: Array) -> float:
         names = list(self._upstream)

@@ -11,4 +11,5 @@ class And(BinaryElementwise):
     """C = A and B; with broadcasting. Source: ONNX And-7."""
 
     name: ClassVar[str] = "And"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "and"

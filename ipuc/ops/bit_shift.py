@@ -12,6 +12,7 @@ class BitShift(BinaryElementwise):
     """Shift the bits of A by B places. Source: ONNX BitShift-11."""
 
     name: ClassVar[str] = "BitShift"
+    flat: ClassVar[bool] = True
 
     def operation(self, node: Node) -> str:
         """Choose by the attribute `direction`."""

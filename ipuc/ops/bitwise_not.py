@@ -11,4 +11,5 @@ class BitwiseNot(UnaryElementwise):
     """Every bit inverted. Source: ONNX BitwiseNot-18."""
 
     name: ClassVar[str] = "BitwiseNot"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "bit_not"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.codelets.cast import Cast as CastCodelet
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.define import Op
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.types import DEVICE_DTYPES
@@ -38,6 +40,13 @@ class Cast(Op):
     def refuse(self, node: Node, graph: Graph) -> str | None:
         """Types that tiles do not carry."""
         return refuse_type(node, graph)
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """It is converted back."""
+        del wanted
+        return [write.like(upstream[0], node.inputs[0])]
 
     def lower(self, ctx: Context, node: Node) -> None:
         """One compute set, or a view."""

@@ -11,4 +11,5 @@ class Ceil(UnaryElementwise):
     """Round up. Source: ONNX Ceil-13."""
 
     name: ClassVar[str] = "Ceil"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "ceil"

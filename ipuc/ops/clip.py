@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,9 @@ from ipuc.codelets.clamp import Clamp
 from ipuc.graph.ir import Node
 from ipuc.ops.binary import binary
 from ipuc.ops.define import Op
+from ipuc.ops.terms import Term
 from ipuc.ops.unary import unary
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.program.tensor import Tensor
@@ -27,6 +30,26 @@ class Clip(Op):
     """
 
     name: ClassVar[str] = "Clip"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """It passes between the bounds and at them, else to the bound that holds, as in PyTorch."""
+        x, dy = Term(write, node.inputs[0]), Term(write, upstream[0])
+        low, high = (_bound_term(write, node, x, at) for at in (1, 2))
+        made = [""] * len(node.inputs)
+        if wanted[0]:
+            inside = dy
+            inside = inside if low is None else inside.where(x >= low)
+            made[0] = (inside if high is None else inside.where(x <= high)).name
+        # A bound that lies beyond the other does not hold, or holds alone: the upper one is last.
+        if low is not None and any(wanted[1:2]):
+            holds = x < low
+            made[1] = dy.where(holds if high is None else holds & (low <= high)).to(())
+        if high is not None and any(wanted[2:3]):
+            holds = x > high
+            made[2] = dy.where(holds if low is None else holds | (low > high)).to(())
+        return made
 
     def lower(self, ctx: Context, node: Node) -> None:
         """One compute set, or none if there is no bound."""
@@ -75,3 +98,12 @@ def _bound(ctx: Context, node: Node, position: int, attribute: str) -> Bound:
 
 def _tensor(ctx: Context, bound: float | Tensor, x: Tensor) -> Tensor:
     return bound if isinstance(bound, Tensor) else ctx.scalar(bound, x.dtype)
+
+
+def _bound_term(write: GraphWriter, node: Node, x: Term, position: int) -> Term | None:
+    """A bound as a value; None if there is none."""
+    if node.opset < 11:
+        given = node.attributes.get(("min", "max")[position - 1])
+        return None if given is None else Term(write, write.scalar(given, x.name))
+    name = node.inputs[position] if position < len(node.inputs) else ""
+    return Term(write, name) if name else None

@@ -11,4 +11,5 @@ class Equal(BinaryElementwise):
     """Whether A = B; with broadcasting. Source: ONNX Equal-19."""
 
     name: ClassVar[str] = "Equal"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "eq"

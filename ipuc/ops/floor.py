@@ -11,4 +11,5 @@ class Floor(UnaryElementwise):
     """Round down. Source: ONNX Floor-13."""
 
     name: ClassVar[str] = "Floor"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "floor"

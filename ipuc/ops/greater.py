@@ -11,4 +11,5 @@ class Greater(BinaryElementwise):
     """Whether A > B; with broadcasting. Source: ONNX Greater-13."""
 
     name: ClassVar[str] = "Greater"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "gt"

@@ -11,4 +11,5 @@ class GreaterOrEqual(BinaryElementwise):
     """Whether A >= B; with broadcasting. Source: ONNX GreaterOrEqual-16."""
 
     name: ClassVar[str] = "GreaterOrEqual"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "ge"

@@ -11,4 +11,5 @@ class Less(BinaryElementwise):
     """Whether A < B; with broadcasting. Source: ONNX Less-13."""
 
     name: ClassVar[str] = "Less"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "lt"

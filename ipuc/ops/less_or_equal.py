@@ -11,4 +11,5 @@ class LessOrEqual(BinaryElementwise):
     """Whether A <= B; with broadcasting. Source: ONNX LessOrEqual-16."""
 
     name: ClassVar[str] = "LessOrEqual"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "le"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from ipuc.ops.variadic import VariadicElementwise
+from ipuc.graph.ir import Node
+from ipuc.ops.variadic import VariadicElementwise, share_among_equals
+from ipuc.ops.writer import GraphWriter
 
 
 class Max(VariadicElementwise):
@@ -12,3 +15,9 @@ class Max(VariadicElementwise):
 
     name: ClassVar[str] = "Max"
     kind: ClassVar[str] = "max"
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """The greatest input gets it; equal ones share it, as in PyTorch."""
+        return share_among_equals(write, node, upstream[0], wanted)

@@ -11,4 +11,5 @@ class Not(UnaryElementwise):
     """Logical negation. Source: ONNX Not-1."""
 
     name: ClassVar[str] = "Not"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "not"

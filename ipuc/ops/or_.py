@@ -11,4 +11,5 @@ class Or(BinaryElementwise):
     """C = A or B; with broadcasting. Source: ONNX Or-7."""
 
     name: ClassVar[str] = "Or"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "or"

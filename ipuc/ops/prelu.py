@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Graph, Node
 from ipuc.ops.binary import BinaryElementwise, binary
+from ipuc.ops.terms import Term
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.types import Shape
 
@@ -26,6 +29,23 @@ class PRelu(BinaryElementwise):
         if _aligned(x, slope) is None:
             return f"its slope of shape {slope} does not broadcast to {x}"
         return None
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """1 and 0, or below 0 and at it the slope and x, as in PyTorch."""
+        x, slope = (Term(write, name) for name in node.inputs)
+        dy = Term(write, upstream[0])
+        shape = _aligned(write.shape(x.name), write.shape(slope.name))
+        assert shape is not None
+        positive = x > 0
+        made = ["", ""]
+        if wanted[0]:
+            aligned = Term(write, write.reshaped(slope.name, shape))
+            made[0] = dy.where(positive, dy * aligned).name
+        if wanted[1]:
+            made[1] = write.reshaped((dy * x).unless(positive).to(shape), write.shape(slope.name))
+        return made
 
     def lower(self, ctx: Context, node: Node) -> None:
         """One compute set over the elements of x."""

@@ -11,4 +11,5 @@ class Sign(UnaryElementwise):
     """Y = -1, 0 or 1. Source: ONNX Sign-13."""
 
     name: ClassVar[str] = "Sign"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "sign"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ipuc.codelets.unary import UnaryOp
 from ipuc.graph.ir import Node
 from ipuc.ops.define import Op
+from ipuc.ops.terms import Term
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
 from ipuc.program.tensor import Tensor
@@ -52,3 +56,37 @@ class UnaryElementwise(Op):
         """The codelet's operation and its parameters, by the node's attributes."""
         given = node.attributes
         return self.kind, tuple(float(given.get(n, v)) for n, v in self.numbers.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A unary operator in the forward graph, as its gradient needs it.
+
+    Attributes:
+        x: the operand.
+        y: the result.
+        dy: the gradient of the result.
+        numbers: the operation's parameters.
+    """
+
+    x: Term
+    y: Term
+    dy: Term
+    numbers: tuple[float, ...]
+
+
+class SmoothUnary(UnaryElementwise):
+    """A unary operator with a gradient: all but those that round, compare or count bits."""
+
+    def gradient(
+        self, write: GraphWriter, node: Node, upstream: Sequence[str], wanted: Sequence[bool]
+    ) -> Sequence[str]:
+        """That of the result, times the slope."""
+        del wanted
+        x, y, dy = (Term(write, name) for name in (node.inputs[0], node.outputs[0], upstream[0]))
+        _, numbers = self.operation(node)
+        return [self.slope(Applied(x, y, dy, numbers)).name]
+
+    @abstractmethod
+    def slope(self, made: Applied) -> Term:
+        """Write the gradient of the operand."""

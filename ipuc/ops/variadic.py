@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ipuc.graph.ir import Node
 from ipuc.ops.binary import binary
 from ipuc.ops.define import Op
+from ipuc.ops.terms import Term
+from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.program.tensor import Tensor
 
@@ -28,3 +31,24 @@ class VariadicElementwise(Op):
         """One compute set for every input after the first."""
         (output,) = node.outputs
         ctx.define(output, chain(ctx, self.kind, ctx.inputs(node), output))
+
+
+def share_among_equals(
+    write: GraphWriter, node: Node, upstream: str, wanted: Sequence[bool]
+) -> Sequence[str]:
+    """Give the gradient of a greatest or least element to the inputs that have it, in equal parts.
+
+    Args:
+        write: takes the nodes.
+        node: Max or Min.
+        upstream: gradient of its result.
+        wanted: for each input, whether its gradient is needed.
+    """
+    y, dy = Term(write, node.outputs[0]), Term(write, upstream)
+    marks = [Term(write, name).equals(y).like(dy) for name in node.inputs]
+    count = sum(marks[1:], marks[0])
+    part = dy if len(marks) == 1 else dy / count
+    return [
+        (part * mark).to(write.shape(name)) if asked else ""
+        for name, mark, asked in zip(node.inputs, marks, wanted, strict=True)
+    ]

@@ -11,4 +11,5 @@ class Xor(BinaryElementwise):
     """C = A or B, not both; with broadcasting. Source: ONNX Xor-7."""
 
     name: ClassVar[str] = "Xor"
+    flat: ClassVar[bool] = True
     kind: ClassVar[str] = "xor"

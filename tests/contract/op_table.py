@@ -8,7 +8,7 @@ from functools import cache
 
 import onnx
 import onnx.defs
-from op_problems import OPERATORS, at_operator_set, operator_sets, problems
+from op_problems import FUNCTIONS, OPERATORS, at_operator_set, operator_sets, problems
 
 from ipuc.backend import IpucBackend
 from ipuc.codelets.define import Codelet
@@ -38,21 +38,41 @@ infinite (a constant that does is an error); a float64 input or output is refuse
 
 ## Table
 
-*Tested forms*: ONNX defined the operator anew in these operator sets; a model means the newest \
-form up to its own set. A form in brackets differs too much from the newest for these tests. \
-*Vertex types*: the codelets of the tests' programs; "none" means that the operator is a view, or \
-copies. *Fixed*: positions of the inputs whose value must be known at compile time, because it \
-decides a shape, an axis, or which elements go where.
+*Lowered*: every operator here becomes vertices, copies or views, in the forms that are tested. \
+ONNX defined the operator anew in these operator sets; a model means the newest form up to its \
+own set. A form in brackets differs too much from the newest for these tests. *Vertex types*: \
+the codelets of the tests' programs; "none" means that the operator is a view, or copies. \
+*Differentiable*: gradients pass ("yes"), or are 0 wherever they exist ("flat"), as of rounding \
+and comparing; whole numbers and booleans have none. A form whose gradient is not known is \
+refused by name when a model is compiled for training. *Fixed*: positions of the inputs whose \
+value must be known at compile time, because it decides a shape, an axis, or which elements go \
+where.
 
-| operator | tested forms | vertex types | fixed | meaning |
-|---|---|---|---|---|
+| operator | lowered | vertex types | differentiable | fixed | meaning |
+|---|---|---|---|---|---|
+"""
+
+_OWN = """
+## Operators of training graphs
+
+Functions of the domain `ai.ipuc`, with bodies of standard ONNX: gradients, losses and updates \
+that have vertices of their own. `ipuc export --training-graph` writes the bodies into the file, \
+so that any engine runs it. No gradient passes through them.
+
+| operator | lowered | meaning |
+|---|---|---|
 """
 
 
 @cache
 def text() -> str:
     """Write the whole page."""
-    return _HEAD.format(count=len(OPERATORS), onnx=onnx.__version__) + "".join(_rows())
+    return (
+        _HEAD.format(count=len(OPERATORS), onnx=onnx.__version__)
+        + "".join(_rows())
+        + _OWN
+        + "".join(_own())
+    )
 
 
 def version(page: str) -> str:
@@ -71,8 +91,20 @@ def lasting(page: str) -> str:
 def _rows() -> Iterator[str]:
     for label, op in OPERATORS.items():
         fixed = ", ".join(map(str, op.shape_inputs))
-        cells = (label, _forms(label, op), _vertex_types(label, op), fixed, _meaning(op))
+        cells = (
+            label,
+            _forms(label, op),
+            _vertex_types(label, op),
+            op.differentiable(),
+            fixed,
+            _meaning(op),
+        )
         yield "| " + " | ".join(cells) + " |\n"
+
+
+def _own() -> Iterator[str]:
+    for name, op in FUNCTIONS.items():
+        yield f"| {name} | yes | {_meaning(op)} |\n"
 
 
 def _forms(label: str, op: Op) -> str:
