@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.emulator.machine import tensor_values
 from ipuc.emulator.run import Emulator
-from ipuc.errors import ContainerError, OptionError, ValueRangeError
+from ipuc.errors import ContainerError, OptionError, ShapeError, ValueRangeError
 from ipuc.graph.infer import GRADIENT, UndecidedShape
 from ipuc.graph.ir import Graph
 from ipuc.graph.record import from_json, to_json
@@ -368,22 +368,37 @@ def _variables(tensor: Tensor) -> set[int]:
     return {source.variable for source in sources if isinstance(source, View)}
 
 
+def classes_of(program: Program) -> int | None:
+    """The number of classes that labels name; None if labels are no class numbers."""
+    facts = program.metadata.get("training")
+    classes = facts.get("classes") if isinstance(facts, dict) else None
+    return classes if isinstance(classes, int) else None
+
+
 def check_labels(program: Program, inputs: Mapping[str, Array]) -> None:
     """Hold class numbers to the classes of the model.
 
     Raises:
+        ShapeError: labels are no class numbers.
         ValueRangeError: a label is negative, or too large.
     """
-    facts = program.metadata.get("training")
-    classes = facts.get("classes") if isinstance(facts, dict) else None
-    labels = inputs.get(LABELS)
-    if not isinstance(classes, int) or labels is None or not np.size(labels):
+    classes, labels = classes_of(program), np.asarray(inputs.get(LABELS, ()))
+    if classes is None or not labels.size:
         return
-    bad = np.asarray(labels)[(np.asarray(labels) < 0) | (np.asarray(labels) >= classes)]
+    where, wanted = f'input "{LABELS}"', program.inputs[LABELS]
+    if labels.dtype.kind not in "iu":
+        one_hot = labels.ndim == 2 and labels.shape == (wanted.size, classes)
+        raise ShapeError(
+            f"labels are class numbers, {wanted}; these are "
+            f"{TensorType(labels.dtype.name, labels.shape)}",
+            where=where,
+            fix="give labels.argmax(axis=1)" if one_hot else 'give labels.astype("int64")',
+        )
+    bad = labels[(labels < 0) | (labels >= classes)]
     if bad.size:
         raise ValueRangeError(
             f"label {bad.flat[0]} is no class: the model has {classes}, 0 to {classes - 1}",
-            where=f'input "{LABELS}"',
+            where=where,
             fix="number the classes from 0",
         )
 
@@ -412,11 +427,12 @@ def random_input(kind: TensorType, seed: int, name: str = "") -> Array:
     return draw.integers(0, 10, kind.shape).astype(kind.dtype)
 
 
+def random_value(program: Program, name: str, seed: int) -> Array:
+    """A random array for one input of a program; labels are classes that the model has."""
+    made, classes = random_input(program.inputs[name], seed, name), classes_of(program)
+    return made % classes if classes and name == LABELS else made
+
+
 def random_inputs(program: Program, seed: int) -> dict[str, Array]:
-    """Random arrays for every input of a program; see `random_input`."""
-    facts = program.metadata.get("training")
-    classes = facts.get("classes") if isinstance(facts, dict) else None
-    made = {name: random_input(kind, seed, name) for name, kind in program.inputs.items()}
-    if isinstance(classes, int):
-        made[LABELS] %= classes
-    return made
+    """Random arrays for every input of a program; see `random_value`."""
+    return {name: random_value(program, name, seed) for name in program.inputs}

@@ -15,8 +15,9 @@ from ipuc.errors import OptionError, nearest
 from ipuc.image import image_input
 from ipuc.importer.tensor_file import read_tensor
 from ipuc.npz import read_array, read_arrays
-from ipuc.pipeline import random_input
+from ipuc.pipeline import classes_of, random_value
 from ipuc.program.program import Program
+from ipuc.training.loss import LABELS
 from ipuc.types import TensorType
 
 Array = NDArray[Any]
@@ -79,19 +80,18 @@ def read_inputs(program: Program, texts: Sequence[str], max_bytes: int) -> Given
         IpucError: a file cannot be read.
     """
     kinds = program.inputs
-    metadata: Mapping[str, str] = program.metadata.get("model_metadata", {})
     given = Given({}, {})
     for text in texts or ("random:0",):
         name, what = _split(text, kinds)
         if name is None and _is_random(what):
-            found = {one: _read_one(one, kinds[one], what, metadata, max_bytes) for one in kinds}
+            found = {one: _read_one(program, one, what, max_bytes) for one in kinds}
         elif name is None and what.lower().endswith(".npz"):
             found = read_arrays(Path(what), max_bytes)
         elif name is None:
             name = _only(kinds, text)
-            found = {name: _read_one(name, kinds[name], what, metadata, max_bytes)}
+            found = {name: _read_one(program, name, what, max_bytes)}
         else:
-            found = {name: _read_one(name, kinds[name], what, metadata, max_bytes)}
+            found = {name: _read_one(program, name, what, max_bytes)}
         for one, array in found.items():
             if one not in kinds:
                 raise OptionError(
@@ -99,7 +99,7 @@ def read_inputs(program: Program, texts: Sequence[str], max_bytes: int) -> Given
                 )
             if one in given.arrays:
                 raise OptionError(f'input "{one}" is given twice', where=f"--input {text}")
-            given.arrays[one], given.sources[one] = array, what
+            given.arrays[one], given.sources[one] = _labels(program, one, array), what
     missing = [name for name in kinds if name not in given.arrays]
     if missing:
         raise OptionError(
@@ -107,6 +107,13 @@ def read_inputs(program: Program, texts: Sequence[str], max_bytes: int) -> Given
             fix=" ".join(f"--input {name}=random:0" for name in missing),
         )
     return given
+
+
+def _labels(program: Program, name: str, array: Array) -> Array:
+    """Class numbers in the program's own type; anything else as it is."""
+    if name == LABELS and classes_of(program) and array.dtype.kind in "iu":
+        return array.astype(program.inputs[name].dtype)
+    return array
 
 
 def _split(text: str, kinds: Mapping[str, TensorType]) -> tuple[str | None, str]:
@@ -138,9 +145,7 @@ def _only(kinds: Mapping[str, TensorType], text: str) -> str:
     )
 
 
-def _read_one(
-    name: str, kind: TensorType, what: str, metadata: Mapping[str, str], max_bytes: int
-) -> Array:
+def _read_one(program: Program, name: str, what: str, max_bytes: int) -> Array:
     """Read the value of one input."""
     if _is_random(what):
         seed = what.removeprefix("random:")
@@ -148,7 +153,7 @@ def _read_one(
             raise OptionError(
                 f'"{what}" has no seed', where=f'input "{name}"', fix="write random:0"
             )
-        return random_input(kind, int(seed), name)
+        return random_value(program, name, int(seed))
     path = Path(what)
     if not path.is_file():
         raise OptionError(
@@ -158,7 +163,8 @@ def _read_one(
         )
     if path.suffix.lower() in (".npy", ".npz", ".pb"):
         return load_array(path, name, max_bytes)
-    return image_input(path, kind, metadata, name)
+    metadata: Mapping[str, str] = program.metadata.get("model_metadata", {})
+    return image_input(path, program.inputs[name], metadata, name)
 
 
 def describe_array(name: str, array: Array, *, classes: bool = True) -> list[str]:

@@ -14,7 +14,7 @@ from ipuc.emulator.machine import tensor_values
 from ipuc.importer.limits import readable
 from ipuc.pipeline import first_not_finite
 from ipuc.program.program import Program
-from ipuc.training.loss import LOSS
+from ipuc.training.loss import LABELS, LOSS
 from ipuc.training.scaling import LOSS_SCALE
 
 Array = NDArray[Any]
@@ -30,11 +30,19 @@ def print_training(program: Program) -> None:
         return
     scale = facts["loss_scale"]
     scaled = "" if scale == 1 else f", loss scale {scale}"
-    say(f"  training step: loss {facts['loss']}, optimizer {facts['optimizer']}{scaled}")
+    of = facts.get("loss_of", "")
+    taken = "" if of in ("", facts["loss"]) else f' of "{of}"'
+    say(f"  training step: loss {facts['loss']}{taken}, optimizer {facts['optimizer']}{scaled}")
+    if LABELS in program.inputs:
+        classes = facts["classes"]
+        numbers = f", classes 0 to {classes - 1}" if isinstance(classes, int) else ""
+        say(f"    {LABELS}: {program.inputs[LABELS]}{numbers}")
+    if facts.get("left_out"):
+        say(f"    outputs of the model that a step does not give: {_listed(facts['left_out'])}")
     for word, names in (
         ("trained", facts["trained"]),
         ("frozen", facts["frozen"]),
-        ("not trained, as the loss does not depend on them", facts["unreached"]),
+        ("not trained, as no gradient reaches them", facts["unreached"]),
     ):
         if names:
             say(f"    {word}: {counted(len(names), 'weight')}: {_listed(names)}")

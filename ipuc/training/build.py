@@ -34,7 +34,9 @@ class TrainingGraph:
         graph: inputs and labels in; the loss out, weights updated in place, or "grad/NAME" out.
         trained: weights that change.
         frozen: weights that could be trained and are not, by the options.
-        unreached: weights on which the loss does not depend.
+        unreached: weights that no gradient reaches.
+        loss_of: the value whose loss is taken, or that is the loss.
+        left_out: outputs of the model that the step does not compute for the user.
         classes: labels are below it; None if they are no class numbers.
         recomputed: what the backward pass computes again.
     """
@@ -43,6 +45,8 @@ class TrainingGraph:
     trained: tuple[str, ...]
     frozen: tuple[str, ...]
     unreached: tuple[str, ...]
+    loss_of: str
+    left_out: tuple[str, ...]
     classes: int | None
     recomputed: Recomputed = field(default_factory=Recomputed)
 
@@ -52,6 +56,8 @@ class TrainingGraph:
         noted = {"recomputed": list(again.layers), "released": list(again.released)}
         return {
             "loss": training.loss,
+            "loss_of": self.loss_of,
+            "left_out": list(self.left_out),
             "optimizer": str(training.optimizer),
             "loss_scale": "auto" if scale is None else scale,
             "trained": list(self.trained),
@@ -80,6 +86,8 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
     forward = list(graph.nodes)
     layers = _layers(graph, weights)
     write = GraphWriter(graph)
+    first = training.loss if training.loss in graph.outputs else graph.outputs[0]
+    left_out = tuple(name for name in graph.outputs if name != first)
     upstream, scale = add_loss(write, training)
     write.layer_pass = "backward"
     gradients = differentiate(write, forward, upstream, weights)
@@ -102,8 +110,10 @@ def training_graph(model: Graph, training: Training) -> TrainingGraph:
     drop_unused(graph)
     graph.check()
     unreached = tuple(name for name in weights if name not in gradients)
-    classes = graph.types[next(iter(upstream))].shape[1] if training.loss == CROSS_ENTROPY else None
-    return TrainingGraph(graph, tuple(gradients), frozen, unreached, classes, again)
+    (loss_of,) = upstream
+    classes = graph.types[loss_of].shape[1] if training.loss == CROSS_ENTROPY else None
+    names = (tuple(gradients), frozen, unreached)
+    return TrainingGraph(graph, *names, loss_of, left_out, classes, again)
 
 
 def _layers(graph: Graph, weights: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipuc.errors import OptionError, nearest
@@ -72,20 +73,34 @@ def parse_optimizer(text: str) -> Optimizer:
         raise OptionError(
             f'no optimizer is called "{name}"',
             where="--optimizer",
-            fix=f"use one of {', '.join(OPTIMIZERS)}",
+            fix=nearest(name, OPTIMIZERS),
         )
     numbers = dict(OPTIMIZERS[name])
     for part in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = part.partition("=")
         if key not in numbers:
-            known = ", ".join(numbers) or "nothing"
+            raise _unknown_number(name, key, numbers)
+        numbers[key] = _number(value if equals else "", part, f"write {name}:{key}=0.01")
+        if key.startswith("beta") and numbers[key] >= 1:
             raise OptionError(
-                f'{name} takes no "{key}"',
+                f"{part}: a share of what is kept is below 1",
                 where="--optimizer",
-                fix=f"{nearest(key, numbers)}; {name} takes {known}",
+                fix=f"write {name}:{key}={OPTIMIZERS[name][key]:g}",
             )
-        numbers[key] = _number(value if equals else "", part)
     return Optimizer(name, numbers)
+
+
+def _unknown_number(name: str, key: str, numbers: Mapping[str, float]) -> OptionError:
+    """Say what an optimizer takes."""
+    if not numbers:
+        fix = f"write {name} alone: it takes no numbers"
+    elif key[:1].isdigit() or key[:1] == ".":
+        fix = f"say which number it is: {name}:lr={key}"
+    else:
+        listed = f"{name} takes {', '.join(numbers)}"
+        near = nearest(key, numbers)
+        fix = f"{near} ({listed})" if near.startswith("did") else listed
+    return OptionError(f'{name} takes no "{key}"', where="--optimizer", fix=fix)
 
 
 def parse_loss_scale(text: str) -> float | None:
@@ -96,19 +111,18 @@ def parse_loss_scale(text: str) -> float | None:
     """
     if text == "auto":
         return None
-    scale = _number(text, text, "--loss-scale")
+    fix = "write --loss-scale 256, or auto"
+    scale = _number(text, text, fix, "--loss-scale")
     if scale == 0:
-        raise OptionError("a loss scale is above 0", where="--loss-scale", fix="write 256 or auto")
+        raise OptionError("a loss scale is above 0", where="--loss-scale", fix=fix)
     return scale
 
 
-def _number(text: str, whole: str, where: str = "--optimizer") -> float:
+def _number(text: str, whole: str, fix: str, where: str = "--optimizer") -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
-        raise OptionError(
-            f'"{whole}" gives no finite number of 0 or more', where=where, fix="write lr=0.01"
-        )
+        raise OptionError(f'"{whole}" gives no finite number of 0 or more', where=where, fix=fix)
     return number
