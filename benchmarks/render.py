@@ -46,6 +46,7 @@ from pathlib import Path
 import numpy as np
 from ipuc.render.cells import cells_of
 from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene, save_scene
+from ipuc.render.touches import touches_of_edges
 
 def layer_of(vertices, shared, own, first):
     # Each vertex reads four of its layer's shared regions and has some regions of its own.
@@ -69,12 +70,18 @@ for at, vertices in enumerate(sizes):
     first += count
 vertex, region = (np.concatenate(one).astype(np.int32) for one in (left, right))
 layer, kind = np.concatenate(layer), np.concatenate(kind)
+order = np.argsort(kind, kind="stable")
+number = np.argsort(order).astype(np.int32)
+vertices = int(np.count_nonzero(kind == VERTEX))
+kind, layer = kind[order], layer[order]
+touches = touches_of_edges(vertices, first - vertices, number[vertex], number[region] - vertices)
 names = [f"layer {at}" for at in range(layers)]
 save_scene(Scene(
     kind=kind, tile=(np.arange(first) % 1472).astype(np.int32), layer=layer,
-    elements=np.ones(first, np.int64), activity=np.ones(first, np.float32),
+    elements=np.ones(first, np.int32), itemsize=np.ones(first, np.uint8),
+    activity=np.ones(first, np.float32),
     codelet=np.where(kind == VERTEX, 0, -1).astype(np.int16),
-    cell=cells_of(layer, names, vertex, region), vertex=vertex, region=region,
+    cell=cells_of(layer[:vertices], touches), touches=touches,
     layers=tuple(LayerInfo(name, name, "forward") for name in names), codelets=("vertex",),
     title="benchmark",
 ), Path(sys.argv[1]))

@@ -200,6 +200,19 @@ class VertexGraph:
                     )
                     begin = end
 
+    def ranges(self) -> Iterator[tuple[int, Ids, Ids]]:
+        """All edges in program order, as ranges of successive regions, a block at a time.
+
+        Yields:
+            number of the block's first vertex; first region and number of regions (0 where a range
+            is empty), both [n, pieces], ascending and disjoint for each vertex.
+        """
+        for index, family in enumerate(self.families):
+            for points, _, low, count in self._ranges(
+                family.count, counted_fields(family).items(), CHUNK
+            ):
+                yield int(self.first_vertex[index] + points[0]), low, count
+
     def _ranges(
         self, count: int, fields: Iterable[tuple[str, Access]], limit: int
     ) -> Iterator[tuple[Ints, list[FieldRuns], Ids, Ids]]:

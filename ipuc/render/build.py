@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import OptionError
 from ipuc.program.enumerate import VertexGraph
-from ipuc.program.family import VertexFamily
-from ipuc.program.program import Program
+from ipuc.program.family import Origin, VertexFamily
+from ipuc.program.program import Layer, Program
 from ipuc.render.cells import cells_of
-from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene
+from ipuc.render.scene import LayerInfo, Scene
+from ipuc.render.touches import BLOCK, Touches, cuts, expand, touches_of_graph
 from ipuc.target import Target
 
-#: Nodes and edges that a scene may have: all of it is held, at about 20 bytes each.
-DEFAULT_MAX_NODES, DEFAULT_MAX_EDGES = 4_000_000, 64_000_000
+#: Nodes that a scene may have: a node, while it is laid out, takes about 200 bytes.
+DEFAULT_MAX_NODES = 25_000_000
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Per-node arrays being filled, and the edges found so far."""
-
-    tile: NDArray[np.int32]
-    layer: NDArray[np.int32]
-    codelet: NDArray[np.int16]
-    cycles: NDArray[np.float64]
-    vertex: list[NDArray[np.int32]]
-    region: list[NDArray[np.int32]]
-
-
-def scene_of(
-    program: Program,
-    *,
-    max_nodes: int = DEFAULT_MAX_NODES,
-    max_edges: int = DEFAULT_MAX_EDGES,
-) -> Scene:
+def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
     """Make the scene of a program's vertex graph.
 
     Compute vertices come first, in program order, then elementary regions in device order. A
@@ -47,86 +29,87 @@ def scene_of(
     Args:
         program: what to draw.
         max_nodes: more nodes are refused.
-        max_edges: more edges are refused.
 
     Raises:
         OptionError: the graph is larger than allowed, or there is nothing to draw.
     """
     graph = VertexGraph(program)
-    _hold_to_limits(graph, max_nodes, max_edges)
-    layers: dict[tuple[str, str], int] = {}
+    _hold_to_limits(graph, max_nodes)
+    touches = touches_of_graph(graph)
+    vertices, nodes = graph.vertices, graph.nodes
+    known = {layer.name: layer for layer in program.layers}
+    layers: dict[tuple[str, str], LayerInfo] = {}
+    names: dict[str, int] = {}
     codelets: dict[str, int] = {}
-    vertices = graph.vertices
-    rows = _Rows(
-        np.zeros(graph.nodes, np.int32),
-        np.zeros(graph.nodes, np.int32),
-        np.full(graph.nodes, -1, np.int16),
-        np.zeros(graph.nodes),
-        [],
-        [],
-    )
-    for block in graph.blocks():
-        family = graph.families[block.family]
-        layer = layers.setdefault((block.layer, block.layer_pass), len(layers))
-        codelet = codelets.setdefault(block.codelet.name, len(codelets))
-        count = len(block.tile)
-        place = slice(block.first_vertex, block.first_vertex + count)
-        rows.tile[place], rows.layer[place], rows.codelet[place] = block.tile, layer, codelet
-        runs = max(1, len(family.origins))
-        rows.cycles[place] = vertex_cycles(program, family) * runs
-        degree = np.diff(block.edge_offsets)
-        ids = np.arange(block.first_vertex, block.first_vertex + count, dtype=np.int32)
-        rows.vertex.append(np.repeat(ids, degree))
-        rows.region.append((block.regions + vertices).astype(np.int32))
-    vertex, region = np.concatenate(rows.vertex), np.concatenate(rows.region)
-    rows.tile[vertices:] = graph.region_tile
-    _share_with_regions(rows, vertex, region, vertices)
-    elements = np.ones(graph.nodes, np.int64)
+    tile, layer = np.zeros(nodes, np.int32), np.zeros(nodes, np.int32)
+    codelet = np.full(nodes, -1, np.int16)
+    cycles, name = np.zeros(vertices), np.zeros(vertices, np.int32)
+    for index, family in enumerate(graph.families):
+        if not family.count:
+            continue
+        origin = family.origins[0] if family.origins else Origin("", "")
+        about = known.get(origin.layer, Layer(origin.layer, "", (), ()))
+        forward = about.layer or about.name
+        info = LayerInfo(forward, about.label or forward, origin.layer_pass, about.sizes)
+        key = (forward, origin.layer_pass)
+        layers.setdefault(key, info)
+        place = slice(int(graph.first_vertex[index]), int(graph.first_vertex[index + 1]))
+        tile[place] = family.tile.dense().reshape(-1)
+        layer[place] = list(layers).index(key)
+        name[place] = names.setdefault(forward, len(names))
+        codelet[place] = codelets.setdefault(family.codelet.name, len(codelets))
+        cycles[place] = vertex_cycles(program, family) * max(1, len(family.origins))
+    tile[vertices:] = graph.region_tile
+    layer[vertices:] = _first_layer(layer[:vertices], touches)
+    elements, itemsize = np.ones(nodes, np.int32), np.ones(nodes, np.uint8)
     elements[vertices:] = graph.region_elements
-    kind = np.full(graph.nodes, REGION, np.uint8)
-    kind[:vertices] = VERTEX
-    infos = tuple(LayerInfo(name, name, pass_) for name, pass_ in layers)
+    sizes = np.array([variable.itemsize for variable in program.variables], np.uint8)
+    itemsize[vertices:] = sizes[graph.region_variable]
+    activity = np.empty(nodes, np.float32)
+    activity[:vertices] = cycles
+    activity[vertices:] = touches.spread(cycles / np.maximum(touches.degree(), 1))
     return Scene(
-        kind=kind,
-        tile=rows.tile,
-        layer=rows.layer,
+        kind=(np.arange(nodes) >= vertices).astype(np.uint8),
+        tile=tile,
+        layer=layer,
         elements=elements,
-        activity=rows.cycles.astype(np.float32),
-        codelet=rows.codelet,
-        cell=cells_of(rows.layer, [info.name for info in infos], vertex, region),
-        vertex=vertex,
-        region=region,
-        layers=infos,
+        itemsize=itemsize,
+        activity=activity,
+        codelet=codelet,
+        cell=cells_of(name, touches),
+        touches=touches,
+        layers=tuple(layers.values()),
         codelets=tuple(codelets),
         title=str(program.metadata.get("model", "")),
         provenance=provenance(program, graph),
     )
 
 
-def _hold_to_limits(graph: VertexGraph, max_nodes: int, max_edges: int) -> None:
-    finer = "compile at --granularity tile, or for a smaller model"
+def _first_layer(layer: NDArray[np.int32], touches: Touches) -> NDArray[np.int32]:
+    """Layer pass of every region: that of its first user in program order."""
+    found = np.full(touches.regions, -1, np.int32)
+    of_range = layer[touches.vertex()]
+    for cut in cuts(np.ones(touches.low.size, np.int8), BLOCK):
+        # Thousands of vertices share a range: each distinct one is written once. The last write
+        # stays, so the block is walked backwards, and what is known already is left.
+        key = (touches.low[cut].astype(np.int64) << 32) | touches.count[cut]
+        _, first = np.unique(key, return_index=True)
+        first = np.sort(first)[::-1]
+        low, count = touches.low[cut][first], touches.count[cut][first]
+        region, value = expand(low, count), np.repeat(of_range[cut][first], count)
+        new = found[region] < 0
+        found[region[new]] = value[new]
+    return found
+
+
+def _hold_to_limits(graph: VertexGraph, max_nodes: int) -> None:
     if not graph.vertices:
         raise OptionError("the program has no vertices to draw", fix="draw it with --view ops")
     if graph.nodes > max_nodes:
         raise OptionError(
-            f"the vertex graph has {graph.nodes:,} nodes, {max_nodes:,} can be drawn", fix=finer
+            f"the vertex graph has {graph.nodes:,} nodes, {max_nodes:,} can be drawn",
+            fix="compile at --granularity tile, or for a smaller model",
         )
-    if graph.edges() > max_edges:
-        raise OptionError(
-            f"the vertex graph has {graph.edges():,} edges, {max_edges:,} can be drawn", fix=finer
-        )
-
-
-def _share_with_regions(
-    rows: _Rows, vertex: NDArray[np.int32], region: NDArray[np.int32], vertices: int
-) -> None:
-    """Give every region its activity and its layer pass."""
-    nodes = len(rows.tile)
-    degree = np.bincount(vertex, minlength=nodes)
-    share = rows.cycles / np.maximum(degree, 1)
-    rows.cycles[vertices:] = np.bincount(region, share[vertex], minlength=nodes)[vertices:]
-    # written backwards, so that the first user in program order stays
-    rows.layer[region[::-1]] = rows.layer[vertex[::-1]]
 
 
 def vertex_cycles(program: Program, family: VertexFamily) -> float:

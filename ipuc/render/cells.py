@@ -6,10 +6,10 @@ connected component of the vertex graph, so most cells need no label at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
+
+from ipuc.render.touches import Touches
 
 Int32s = NDArray[np.int32]
 
@@ -55,7 +55,7 @@ def sea_limit(nodes: int) -> int:
     return int(min(max(1500.0, 4e-4 * nodes), nodes / 50))
 
 
-def cells_of(layer: Int32s, layer_names: Sequence[str], vertex: Int32s, region: Int32s) -> Int32s:
+def cells_of(name: Int32s, touches: Touches) -> Int32s:
     """Find the cell of every node.
 
     A cell is a connected component, cut by layer name where layers share variables. A region goes
@@ -63,57 +63,92 @@ def cells_of(layer: Int32s, layer_names: Sequence[str], vertex: Int32s, region: 
     the cut leaves smaller than `sea_limit` go back to the neighbour they share most edges with.
 
     Args:
-        layer: [n] layer pass of every node; only that of compute vertices matters.
-        layer_names: layer name of every layer pass; passes of one layer share a name.
-        vertex: [m] compute vertex of every edge.
-        region: [m] elementary region of every edge.
+        name: layer name of every compute vertex, as numbers in program order: [v].
+        touches: the edges.
 
     Returns:
-        [n] cells numbered from 0 by their lowest node.
+        [v + r] cells numbered from 0 by their lowest node.
     """
-    nodes = layer.size
-    component = components(nodes, vertex, region)
-    known = {name: index for index, name in enumerate(dict.fromkeys(layer_names))}
-    names = np.array([known[name] for name in layer_names] or [0], np.int32)
-    owner = _owners(names[layer], vertex, region)
-    inner = owner[vertex] == owner[region]
+    component = _joined(touches)
+    owner = _owners(name, touches)
+    touches = touches.split(_changes(owner))
+    vertex = touches.vertex()
+    inner = name[vertex] == owner[touches.low]
     if bool(inner.all()):
         return component
-    piece = components(nodes, vertex[inner], region[inner])
-    return _reattach(component, owner, piece, vertex[~inner], region[~inner])
+    piece = _joined(touches.chosen(inner))
+    outer = touches.chosen(~inner).split(_changes(piece[touches.vertices :]))
+    names = np.concatenate([name, owner])
+    return _reattach(component, names, piece, outer)
 
 
-def _owners(owner: Int32s, vertex: Int32s, region: Int32s) -> Int32s:
-    """Give every region the layer name that has most of its edges: [n] names."""
-    owner = owner.copy()
-    named = owner[vertex]
-    owner[region] = named
-    mixed = np.zeros(owner.size, bool)
-    mixed[region[owner[region] != named]] = True
-    several = mixed[region]
-    if not several.any():
+def _joined(touches: Touches) -> Int32s:
+    """Connected components: [v + r].
+
+    Regions of one range are joined whatever else they are, so successive ones are one node.
+    """
+    long = touches.count > 1
+    low, high = touches.low[long] + 1, touches.high[long]
+    change = np.bincount(low, minlength=touches.regions + 1)
+    change -= np.bincount(high, minlength=touches.regions + 1)
+    new = np.cumsum(change)[:-1] == 0
+    segment = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    vertices = touches.vertices
+    segments = int(segment[-1]) + 1 if segment.size else 0
+    ends = touches.vertex(), segment[touches.low] + np.int32(vertices)
+    label = components(vertices + segments, *ends)
+    return np.concatenate([label[:vertices], label[vertices:][segment]])
+
+
+def _changes(label: Int32s) -> NDArray[np.bool_]:
+    """Where a label differs from the one before it."""
+    found = np.ones(label.size, bool)
+    found[1:] = label[1:] != label[:-1]
+    return found
+
+
+def _owners(name: Int32s, touches: Touches) -> Int32s:
+    """Give every region the layer name that has most of its edges: [r] names."""
+    value = name.astype(np.float64)
+    degree = np.maximum(touches.region_degree(), 1)
+    total = touches.spread(value)
+    owner = np.rint(total / degree).astype(np.int32)
+    # All names of a region are one where their variance is 0; whole numbers make this exact.
+    mixed = touches.spread(value * value) * degree != total * total
+    if not mixed.any():
         return owner
-    # Only regions whose readers and writers differ in layer need a count.
-    pair = (region[several].astype(np.int64) << 32) | named[several]
-    pair, count = np.unique(pair, return_counts=True)
-    at, name = pair >> 32, (pair & 0xFFFFFFFF).astype(np.int32)
-    order = np.lexsort((name, -count, at))
-    at, first = np.unique(at[order], return_index=True)
-    owner[at] = name[order][first]
+    rank = np.zeros(touches.regions + 1, np.int32)
+    np.cumsum(mixed, out=rank[1:])
+    low, high = rank[touches.low], rank[touches.high]
+    kept = high > low
+    names = name[touches.vertex()[kept]]
+    order = np.argsort(names, kind="stable")
+    names, low, high = names[order], low[kept][order], high[kept][order]
+    best = np.zeros(rank[-1], np.int64)
+    chosen = np.zeros(rank[-1], np.int32)
+    starts = np.flatnonzero(np.diff(names, prepend=-1)).tolist()
+    for begin, end in zip(starts, [*starts[1:], names.size], strict=True):
+        change = np.bincount(low[begin:end], minlength=best.size + 1)
+        change -= np.bincount(high[begin:end], minlength=best.size + 1)
+        count = np.cumsum(change)[:-1]
+        more = count > best
+        best[more], chosen[more] = count[more], names[begin]
+    owner[mixed] = chosen
     return owner
 
 
-def _reattach(
-    component: Int32s, owner: Int32s, piece: Int32s, left: Int32s, right: Int32s
-) -> Int32s:
+def _reattach(component: Int32s, name: Int32s, piece: Int32s, outer: Touches) -> Int32s:
     """Join small pieces to their closest neighbour: [n] cells."""
     size = np.bincount(piece)
     pieces = size.size
     big = size >= max(sea_limit(component.size), 1)
-    ends = np.concatenate([piece[left], piece[right]]).astype(np.int64)
-    other = np.concatenate([piece[right], piece[left]])
+    left, right = piece[outer.vertex()], piece[outer.vertices :][outer.low]
+    ends = np.concatenate([left, right]).astype(np.int64)
+    other = np.concatenate([right, left])
     small = ~big[ends]
-    pair, count = np.unique((ends[small] << 32) | other[small], return_counts=True)
+    weight = np.concatenate([outer.count, outer.count])[small]
+    pair, inverse = np.unique((ends[small] << 32) | other[small], return_inverse=True)
+    count = np.bincount(inverse, weight, pair.size)
     source, target = pair >> 32, pair & 0xFFFFFFFF
     order = np.lexsort((target, -size[target], -count, source))
     source, first = np.unique(source[order], return_index=True)
@@ -126,13 +161,20 @@ def _reattach(
     head = lowest
     head[union[big]] = np.flatnonzero(big)
     # Big pieces of one layer and component are one cell, joined or not.
-    _, node = np.unique(piece, return_index=True)
-    key = (component[node].astype(np.int64) << 32) | owner[node]
+    node = _lowest(piece, pieces)
+    key = (component[node].astype(np.int64) << 32) | name[node]
     key = np.where(big, key, -1 - np.arange(pieces))
     _, label = np.unique(key[head[union]], return_inverse=True)
     label_of_node = label.astype(np.int32)[piece]
-    _, first = np.unique(label_of_node, return_index=True)
+    first = _lowest(label_of_node, int(label.max()) + 1)
     return _dense(first.astype(np.int32)[label_of_node])
+
+
+def _lowest(label: Int32s, labels: int) -> NDArray[np.int64]:
+    """Lowest node of every label: [labels]."""
+    found = np.zeros(labels, np.int64)
+    found[label[::-1]] = np.arange(label.size)[::-1]
+    return found
 
 
 def _dense(root: Int32s) -> Int32s:

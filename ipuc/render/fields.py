@@ -22,7 +22,7 @@ Mode = Literal["density", "activity"]
 def density_light(
     scene: Scene,
     layout: Layout,
-    chosen: NDArray[np.int64],
+    chosen: tuple[NDArray[np.int32], NDArray[np.int32]],
     stride: int,
     size: int,
     table: Floats,
@@ -36,7 +36,7 @@ def density_light(
     Args:
         scene: nodes, edges and activity.
         layout: positions and light.
-        chosen: the edges to draw, one in `stride`.
+        chosen: ends of the edges to draw, one in `stride`.
         stride: how many edges each drawn one stands for.
         size: pixels per side.
         table: [steps, 3] ramp in linear light.
@@ -52,8 +52,8 @@ def density_light(
     per_mean = np.float32(1 / mean)
     density = raster.blur(raster.points(xy, layout.light, size), sigma) * per_mean
     edge = np.zeros_like(density)
-    if chosen.size:
-        vertex, region = scene.vertex[chosen], scene.region[chosen]
+    vertex, region = chosen
+    if vertex.size:
         light = layout.light[vertex] * np.float32(stride)
         edge = raster.lines(xy, vertex, region, light, size, samples=0.7, longest=60)
         edge = raster.blur(edge, 0.8)
@@ -74,7 +74,7 @@ def density_light(
 def dots_light(
     scene: Scene,
     layout: Layout,
-    chosen: NDArray[np.int64],
+    chosen: tuple[NDArray[np.int32], NDArray[np.int32]],
     size: int,
     spacing: float,
     table: Floats,
@@ -85,7 +85,7 @@ def dots_light(
     Args:
         scene: nodes, edges and activity.
         layout: positions.
-        chosen: the edges to draw.
+        chosen: ends of the edges to draw.
         size: pixels per side.
         spacing: mean distance of nodes in pixels.
         table: [steps, 3] ramp in linear light.
@@ -98,11 +98,10 @@ def dots_light(
     radius = dot_radii(scene, xy, spacing, size)
     rank = ranks(scene.activity)
     linear = np.broadcast_to(table[0], (size, size, 3)).astype(np.float32)
-    if chosen.size:
-        ends = scene.vertex[chosen], scene.region[chosen]
+    if chosen[0].size:
         width = float(np.clip(0.03 * spacing, 0.6, 2.5e-3 * size))
-        light = np.ones(chosen.size, np.float32)
-        edge = raster.lines(xy, *ends, light, size, samples=2, longest=4e4, smooth=True)
+        light = np.ones(chosen[0].size, np.float32)
+        edge = raster.lines(xy, *chosen, light, size, samples=2, longest=4e4, smooth=True)
         # Times sigma sqrt(2 pi): the middle of one lonely line becomes 1.
         edge = raster.blur(edge, width) * np.float32(width * np.sqrt(2 * np.pi))
         # Where thousands cross, each must be fainter, or they fill the cell with one flat tone.

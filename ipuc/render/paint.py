@@ -80,7 +80,7 @@ def paint(
             fix="lay out this scene again",
         )
     table = ramp(palette)
-    chosen, stride = _choose_edges(scene.edges)
+    chosen, stride = _choose_edges(scene)
     spacing = DISC * size * np.sqrt(np.pi / max(scene.nodes, 1))
     if spacing >= DOT_SPACING:
         linear = dots_light(scene, layout, chosen, size, float(spacing), table, mode)
@@ -93,7 +93,7 @@ def paint(
     image = Image.fromarray(_to_bytes(linear), "RGB")
     if caption:
         _caption(image, scene, table)
-    return Painting(image, scene.nodes, int(chosen.size), stride)
+    return Painting(image, scene.nodes, int(chosen[0].size), stride)
 
 
 def save_png(image: Image.Image, path: Path, provenance: dict[str, str]) -> None:
@@ -111,14 +111,19 @@ def save_png(image: Image.Image, path: Path, provenance: dict[str, str]) -> None
         stream.write(data.getbuffer())
 
 
-def _choose_edges(edges: int) -> tuple[NDArray[np.int64], int]:
+def _choose_edges(scene: Scene) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], int]:
     """Pick one edge in k, by a hash of its number: a stride would follow the graph's order."""
-    stride = -(-edges // EDGE_BUDGET) if edges else 1
-    every = np.arange(edges, dtype=np.int64)
-    if stride > 1:
-        mixed = (every.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-        every = every[mixed * np.uint64(stride) < np.uint64(1 << 24)]
-    return every, stride
+    stride = max(-(-scene.edges // EDGE_BUDGET), 1)
+    kept = [(np.zeros(0, np.int32), np.zeros(0, np.int32))]
+    first = 0
+    for vertex, region in scene.edge_blocks():
+        every = np.arange(first, first + vertex.size, dtype=np.uint64)
+        mixed = (every * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+        keep = mixed * np.uint64(stride) < np.uint64(1 << 24)
+        kept.append((vertex[keep], region[keep]))
+        first += vertex.size
+    ends = np.concatenate([a for a, _ in kept]), np.concatenate([b for _, b in kept])
+    return ends, stride
 
 
 def _glow(linear: Floats, size: int) -> None:

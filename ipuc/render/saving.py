@@ -14,7 +14,7 @@ from ipuc.errors import ContainerError
 from ipuc.files import whole
 
 #: Version of the saved scenes and layouts.
-FORMAT = 1
+FORMAT = 2
 
 
 def save_arrays(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:

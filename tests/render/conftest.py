@@ -5,6 +5,7 @@ import pytest
 
 from ipuc.render.cells import cells_of
 from ipuc.render.scene import REGION, VERTEX, LayerInfo, Scene
+from ipuc.render.touches import touches_of_edges
 
 SceneMaker = Callable[..., Scene]
 
@@ -30,20 +31,26 @@ def make_scene(groups: int = 2, hubs: int = 30, dust: int = 0, seed: int = 0) ->
     kind.append(np.repeat([VERTEX, REGION], dust))
     layer.append(np.full(2 * dust, groups))
     node += 2 * dust
-    ends = np.concatenate(vertex).astype(np.int32), np.concatenate(region).astype(np.int32)
+    ends = np.concatenate(vertex), np.concatenate(region)
     kinds = np.concatenate(kind).astype(np.uint8)
     layers = np.concatenate(layer).astype(np.int32)
+    order = np.argsort(kinds, kind="stable")
+    number = np.argsort(order)
+    kinds, layers = kinds[order], layers[order]
+    vertices = int(np.count_nonzero(kinds == VERTEX))
+    left, right = (number[end].astype(np.int32) for end in ends)
+    touches = touches_of_edges(vertices, node - vertices, left, right - np.int32(vertices))
     infos = tuple(LayerInfo(f"layer{i}", f"Layer {i}", "forward") for i in range(groups + 1))
     return Scene(
         kind=kinds,
         tile=(np.arange(node) % 16).astype(np.int32),
         layer=layers,
-        elements=np.where(kinds == REGION, 1 + np.arange(node) % 50, 1).astype(np.int64),
+        elements=np.where(kinds == REGION, 1 + np.arange(node) % 50, 1).astype(np.int32),
+        itemsize=np.where(kinds == REGION, 2, 1).astype(np.uint8),
         activity=rng.random(node).astype(np.float32),
         codelet=np.where(kinds == VERTEX, 0, -1).astype(np.int16),
-        cell=cells_of(layers, [info.name for info in infos], *ends),
-        vertex=ends[0],
-        region=ends[1],
+        cell=cells_of(layers[:vertices], touches),
+        touches=touches,
         layers=infos,
         codelets=("toy",),
         title="toy",

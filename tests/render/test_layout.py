@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scene_edges import edges_of
 
 from ipuc.errors import ContainerError
 from ipuc.render.place import DISC, Layout, load_layout, place, save_layout
@@ -99,7 +100,7 @@ def test_a_chain_of_few_nodes_is_drawn_without_crossings(make_scene: Maker) -> N
     scene = make_scene(groups=1, hubs=4)
     layout = place(scene)
     z = (layout.xy[:, 0] + 1j * layout.xy[:, 1]).astype(np.complex64)
-    assert crossings(z, scene.vertex, scene.region) == 0
+    assert crossings(z, *edges_of(scene)) == 0
     spread = np.abs(z[:, None] - z[None, :]) + np.eye(scene.nodes)
     assert spread.min() > 0.02
 

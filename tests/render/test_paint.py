@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scene_edges import edges_of
 
 from ipuc.errors import OptionError
 from ipuc.render import raster
@@ -60,7 +61,7 @@ def test_the_painter_gets_the_scenes_points_and_edges(
 
     monkeypatch.setattr(raster, "lines", watch)
     paint(scene, layout, size=size)
-    assert given == list(zip(scene.vertex.tolist(), scene.region.tolist(), strict=True))
+    assert given == list(zip(*(end.tolist() for end in edges_of(scene)), strict=True))
 
 
 def test_more_edges_than_the_budget_are_sampled(

@@ -7,6 +7,7 @@ import pytest
 
 from ipuc.errors import ContainerError, InternalError
 from ipuc.render.scene import REGION, Scene, check_scene, load_scene, save_scene
+from ipuc.render.touches import Touches
 
 
 def test_a_scene_survives_a_round_trip(make_scene: Callable[..., Scene], tmp_path: Path) -> None:
@@ -16,6 +17,8 @@ def test_a_scene_survives_a_round_trip(make_scene: Callable[..., Scene], tmp_pat
     again = load_scene(tmp_path / "scene.npz")
     for field in dataclasses.fields(Scene):
         one, other = getattr(scene, field.name), getattr(again, field.name)
+        if isinstance(one, Touches):
+            one, other = (np.concatenate([t.first, t.low, t.count]) for t in (one, other))
         assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
     assert [path.name for path in tmp_path.iterdir()] == ["scene.npz"]
 
@@ -27,7 +30,7 @@ def test_counts(make_scene: Callable[..., Scene]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("tile", -1), ("layer", 99), ("codelet", 7), ("elements", 0), ("region", 0), ("vertex", 9999)],
+    [("tile", -1), ("layer", 99), ("codelet", 7), ("elements", 0), ("kind", 1)],
 )
 def test_a_broken_scene_is_refused(make_scene: Callable[..., Scene], name: str, value: int) -> None:
     scene = make_scene()
@@ -35,6 +38,16 @@ def test_a_broken_scene_is_refused(make_scene: Callable[..., Scene], name: str, 
     array[0] = value
     with pytest.raises(InternalError):
         check_scene(dataclasses.replace(scene, **{name: array}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("low", -1), ("low", 9999), ("count", 0)])
+def test_broken_edges_are_refused(make_scene: Callable[..., Scene], name: str, value: int) -> None:
+    scene = make_scene()
+    array = getattr(scene.touches, name).copy()
+    array[0] = value
+    touches = dataclasses.replace(scene.touches, **{name: array})
+    with pytest.raises(InternalError):
+        check_scene(dataclasses.replace(scene, touches=touches))
 
 
 def test_a_region_has_no_codelet(make_scene: Callable[..., Scene]) -> None:

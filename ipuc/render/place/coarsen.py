@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.render.place.forces import Forces, Parameters
-from ipuc.render.place.springs import Springs
+from ipuc.render.place.springs import PairSprings
 from ipuc.render.scene import Scene
 
 Int32s = NDArray[np.int32]
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 #: Bits of the packed cluster key: layer pass and tile below the cell.
 _TILE_BITS, _LAYER_BITS = 24, 18
 
-#: Edges handled at once while clusters are joined: bounds the memory of the packed pairs.
+#: Ranges handled at once while clusters are joined: bounds the memory of the packed pairs.
 _BLOCK = 1 << 22
 
 
@@ -39,7 +39,7 @@ class Coarse:
     cluster: Int32s
     group: Int32s
     charge: Floats
-    springs: Springs
+    springs: PairSprings
 
     @property
     def clusters(self) -> int:
@@ -53,26 +53,47 @@ def coarsen(scene: Scene, forces: Forces, parameters: Parameters) -> Coarse:
     sea = forces.group == forces.bound
     inside = (scene.layer.astype(np.int64) << _TILE_BITS) | scene.tile
     key |= np.where(sea, scene.cell, inside)
-    _, first, cluster = np.unique(key, return_index=True, return_inverse=True)
-    cluster = cluster.astype(np.int32)
+    cluster, first = _numbered(key)
     charge = np.bincount(cluster, weights=forces.charge).astype(np.float32)
     a, b, weight = _join(scene, forces, cluster, parameters.between_cells)
-    springs = Springs(first.size, a, b, edge_weight=weight)
+    springs = PairSprings(first.size, a, b, weight)
     return Coarse(cluster, forces.group[first], charge, springs)
+
+
+def _numbered(key: NDArray[np.int64]) -> tuple[Int32s, NDArray[np.int64]]:
+    """Number keys from 0 in ascending order: [n] numbers, and one place of each.
+
+    Neighbours mostly share a key: only the first of each run is sorted.
+    """
+    run = np.ones(key.size, bool)
+    run[1:] = key[1:] != key[:-1]
+    starts = np.flatnonzero(run)
+    _, first, number = np.unique(key[starts], return_index=True, return_inverse=True)
+    lengths = np.diff(starts, append=key.size)
+    return np.repeat(number.astype(np.int32), lengths), starts[first]
 
 
 def _join(
     scene: Scene, forces: Forces, cluster: Int32s, between: float
 ) -> tuple[Int32s, Int32s, Floats]:
     """Add up the springs between every two clusters: their ends and weights."""
+    vertices = scene.vertices
+    change = np.ones(scene.regions, bool)
+    change[1:] = cluster[vertices + 1 :] != cluster[vertices:-1]
+    touches = scene.touches.split(change)
+    vertex = touches.vertex()
+    running = np.zeros(scene.regions + 1)
+    np.cumsum(forces.region_spring, out=running[1:])
     keys, sums = [np.zeros(0, np.int64)], [np.zeros(0)]
-    for start in range(0, scene.edges, _BLOCK):
-        vertex, region = scene.vertex[start : start + _BLOCK], scene.region[start : start + _BLOCK]
-        a, b = cluster[vertex], cluster[region]
+    for start in range(0, touches.low.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        left, low = vertex[block], touches.low[block]
+        weight = running[low + touches.count[block]] - running[low]
+        right = low + np.int32(vertices)
+        a, b = cluster[left], cluster[right]
+        weight[forces.group[left] != forces.group[right]] *= between
         apart = a != b
-        vertex, region, a, b = vertex[apart], region[apart], a[apart], b[apart]
-        weight = forces.region_spring[region].astype(np.float64)
-        weight[forces.group[vertex] != forces.group[region]] *= between
+        a, b, weight = a[apart], b[apart], weight[apart]
         _merge(keys, sums, (np.minimum(a, b).astype(np.int64) << 32) | np.maximum(a, b), weight)
     if len(keys) > 2:
         parts = np.concatenate(keys), np.concatenate(sums)

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.render.cells import sea_limit
-from ipuc.render.place.springs import Springs
-from ipuc.render.scene import VERTEX, Scene
+from ipuc.render.place.springs import RangeSprings, Springs
+from ipuc.render.scene import Scene
 
 Floats = NDArray[np.float32]
+
+#: Elements of a region that its springs' strength still tells apart.
+_MOST_ELEMENTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Forces:
         group: [n] bound cell from 0 in program order; b for the sea.
         charge: [n] charge of every node.
         light: [n] light of every node: the mean charge in its cell, so cells look equally bright.
-        region_spring: [n] spring of each of a region's edges; 0 for a vertex.
+        region_spring: [r] spring of each of a region's edges.
         share: [b + 1] share of the whole charge; the sea is last.
         count: [b + 1] nodes.
         cells: [b] cell id of every bound cell.
@@ -109,11 +112,12 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     share = _areas(count, p.area_exponent)
     light = (share * scene.nodes / np.maximum(count, 1)).astype(np.float32)
 
-    degree = np.bincount(scene.region, minlength=scene.nodes)
-    is_vertex = scene.kind == VERTEX
-    is_leaf = ~is_vertex & (degree <= 1)
-    role = np.where(is_vertex, 0, np.where(is_leaf, 2, 1))
-    members = np.bincount(group * 3 + role, minlength=3 * (bound + 1)).reshape(bound + 1, 3)
+    is_leaf = scene.touches.region_degree() <= 1
+    role = np.zeros(scene.nodes, np.int8)
+    role[scene.vertices :] = 1 + is_leaf
+    members = np.bincount(group * np.int32(3) + role, minlength=3 * (bound + 1)).reshape(
+        bound + 1, 3
+    )
     each = np.ones((bound + 1, 3))
     vertices = np.maximum(members[:, 0], 1)
     regions = p.region_share / (1 - p.region_share) * vertices / np.maximum(members[:, 1], 1)
@@ -121,16 +125,18 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     each[:, 2] = np.minimum(p.leaf_share * vertices / np.maximum(members[:, 2], 1), 1)
     total = (members * each).sum(axis=1)
     each *= (share * scene.nodes / np.maximum(total, 1e-30))[:, None]
-    charge = each[group, role].astype(np.float32)
+    charge = each.astype(np.float32)[group, role]
 
-    data = _data_factor(scene, group, is_vertex, p)
-    spring = np.where(is_leaf, p.leaf_spring * charge, p.spring * light[group] * data)
-    spring[is_vertex] = 0
+    of_region = group[scene.vertices :]
+    spring = light[of_region]
+    spring *= _data_factor(scene, of_region, p)
+    spring *= np.float32(p.spring)
+    spring[is_leaf] = np.float32(p.leaf_spring) * charge[scene.vertices :][is_leaf]
     return Forces(
         group=group,
         charge=charge,
         light=light[group],
-        region_spring=spring.astype(np.float32),
+        region_spring=spring,
         share=share,
         count=count,
         cells=cells,
@@ -139,17 +145,17 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
 
 def springs_of(scene: Scene, forces: Forces, parameters: Parameters) -> tuple[Springs, ...]:
     """Tie every edge of the scene: edges inside cells, then the weaker ones between them."""
-    inner = forces.group[scene.vertex] == forces.group[scene.region]
-    parts = ((inner, 1.0), (~inner, parameters.between_cells))
-    return tuple(
-        Springs(
-            scene.nodes,
-            scene.vertex[chosen] if not chosen.all() else scene.vertex,
-            scene.region[chosen] if not chosen.all() else scene.region,
-            right_weight=forces.region_spring * np.float32(factor),
-        )
-        for chosen, factor in parts
-        if chosen.any()
+    of_region = forces.group[scene.vertices :]
+    change = np.ones(of_region.size, bool)
+    change[1:] = of_region[1:] != of_region[:-1]
+    touches = scene.touches.split(change)
+    inner = forces.group[touches.vertex()] == of_region[touches.low]
+    if bool(inner.all()):
+        return (RangeSprings(touches, forces.region_spring),)
+    weaker = forces.region_spring * np.float32(parameters.between_cells)
+    return (
+        RangeSprings(touches.chosen(inner), forces.region_spring),
+        RangeSprings(touches.chosen(~inner), weaker),
     )
 
 
@@ -162,18 +168,16 @@ def _areas(count: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
     return np.append(bound / bound.sum() * (1 - sea), sea)
 
 
-def _data_factor(
-    scene: Scene, group: NDArray[np.int32], is_vertex: NDArray[np.bool_], p: Parameters
-) -> Floats:
+def _data_factor(scene: Scene, group: NDArray[np.int32], p: Parameters) -> Floats:
     """Spring factor of every region: elements over its cell's median, to a power, at least 1."""
-    regions = np.flatnonzero(~is_vertex)
-    at = group[regions]
-    order = np.lexsort((scene.elements[regions], at))
-    ends = np.cumsum(np.bincount(at, minlength=int(group.max()) + 1))
-    middle = (np.append(0, ends[:-1]) + ends) // 2
-    median = np.ones(ends.size)
-    if regions.size:
-        chosen = regions[order[np.minimum(middle, regions.size - 1)]]
-        median = np.maximum(scene.elements[chosen], 1).astype(np.float64)
-    ratio = np.maximum(scene.elements / median[group], 1)
-    return np.minimum(ratio**p.data_exponent, p.data_limit).astype(np.float32)
+    cells = int(group.max(initial=0)) + 1
+    elements = np.minimum(scene.elements[scene.vertices :], _MOST_ELEMENTS)
+    size = _MOST_ELEMENTS + 1
+    table = np.bincount(group.astype(np.int64) * size + elements, minlength=cells * size)
+    running = np.cumsum(table.reshape(cells, size), axis=1)
+    median = np.maximum((running <= running[:, -1:] // 2).sum(axis=1), 1).astype(np.float32)
+    ratio = elements / median[group]
+    np.maximum(ratio, 1, out=ratio)
+    np.power(ratio, np.float32(p.data_exponent), out=ratio)
+    factor: Floats = np.minimum(ratio, np.float32(p.data_limit)).astype(np.float32)
+    return factor

@@ -173,8 +173,12 @@ def _body(
     springs: tuple[Springs, ...],
 ) -> Body:
     """Gather what moves; the sea feels no centroid."""
-    pull = np.where(group < forces.bound, parameters.cell_spring * charge, 0)
-    return Body(charge, group, forces.bound, pull.astype(np.float32), springs)
+    pull = np.full(forces.bound + 1, parameters.cell_spring, np.float32)
+    pull[-1] = 0
+    stiffness = springs[0].stiffness if springs else np.zeros(group.size, np.float32)
+    for more in springs[1:]:
+        stiffness = stiffness + more.stiffness
+    return Body(charge, group, forces.bound, pull, springs, stiffness)
 
 
 def _start(
@@ -251,13 +255,14 @@ def _untangled(
     """Lay out few nodes from several starts and keep the drawing with the fewest crossings."""
     best: tuple[tuple[int, float], Complexes] | None = None
     unfolded = None
+    edges = next(scene.edge_blocks(), (np.zeros(0, np.int32), np.zeros(0, np.int32)))
     if scene.nodes <= SPECTRAL_NODES:
-        unfolded = spectral(scene.nodes, scene.vertex, scene.region, forces.group)
+        unfolded = spectral(scene.nodes, *edges, forces.group)
     for trial in range(_trials(scene.nodes, scene.edges)):
         # Later trials are looser copies of the unfolded start.
         z = _start(body, forces, rng, unfolded, noise=0.05 + 0.05 * trial)
         z = _relax_all(z, body, phases, rng, tick)
-        ends = (z, scene.vertex, scene.region)
+        ends = (z, *edges)
         few = scene.edges <= TANGLE_EDGES
         score = (crossings(*ends) if few else 0, edge_length(*ends))
         if best is None or score < best[0]:

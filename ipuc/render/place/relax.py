@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.render.place.poisson import CENTRE, RADIUS, Mesh
+from ipuc.render.place.poisson import CENTRE, RADIUS, Mesh, blocks
 from ipuc.render.place.springs import Springs
 
 Complexes = NDArray[np.complex64]
@@ -16,6 +16,9 @@ Floats = NDArray[np.float32]
 
 #: Momentum and rate. Source: measured, the reference notes' section 3.4.
 MOMENTUM, RATE = 0.7, 0.36
+
+#: From this many nodes on, some of them are enough to find a cell's centroid.
+_MANY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,9 @@ class Body:
         charge: [n] charges.
         group: [n] bound cell; `bound` for the sea.
         bound: number of bound cells.
-        pull: [n] strength of the pull towards the cell's centroid; 0 for the sea.
+        pull: [bound + 1] pull towards the cell's centroid per charge; 0 for the sea.
         springs: springs between the nodes, to be added.
+        stiffness: [n] sum of the weights of every node's springs.
     """
 
     charge: Floats
@@ -35,6 +39,7 @@ class Body:
     bound: int
     pull: Floats
     springs: tuple[Springs, ...]
+    stiffness: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,48 +75,63 @@ def relax(
         [n] new positions, all inside the disc.
     """
     mesh = Mesh(phase.grid)
-    stiffness = sum((springs.stiffness for springs in body.springs), np.zeros(z.size, np.float32))
     velocity = np.zeros(z.size, np.complex64)
     ratio = (phase.last / phase.first) ** (1 / max(phase.iterations - 1, 1))
+    pull = np.empty(z.size, np.complex64)
+    z = z.copy()
     for step in range(phase.iterations):
         shift = complex(*rng.random(2))
-        field, density = mesh.field(z, body.charge, shift)
-        force = field * body.charge
+        pull[:] = 0
         for springs in body.springs:
-            force += springs.pull(z)
-        force -= stiffness * z
-        hold = body.charge * (0.5 + 0.5 * density) + stiffness
-        if body.bound:
-            towards, stiff = _to_centroid(z, body)
-            force += towards
-            hold += stiff
-        velocity *= np.float32(MOMENTUM)
-        velocity += force * (np.float32(RATE) / hold)
+            springs.pull(z, pull)
+        field, density, at = mesh.field(z, body.charge, shift)
         limit = np.float32(phase.first * ratio**step / phase.grid)
-        length = np.abs(velocity)
-        velocity *= np.minimum(limit / np.maximum(length, np.float32(1e-20)), 1)
-        z = into_disc(z + velocity, rng)
+        centroid, reach = _centroids(z, body)
+        for block in blocks(z.size):
+            here, charge, group = z[block], body.charge[block], body.group[block]
+            stiffness = body.stiffness[block]
+            force = field[at[block]]
+            force *= charge
+            force += pull[block]
+            hold = density[at[block]]
+            hold *= np.float32(0.5)
+            hold += np.float32(0.5)
+            hold *= charge
+            if body.bound:
+                # A nearly constant force towards the cell's centroid, linear near it.
+                away = centroid[group] - here
+                radius = reach[group]
+                stiff = body.pull[group] * charge * radius
+                stiff /= np.abs(away) + np.float32(0.15) * radius + np.float32(1e-9)
+                away *= stiff
+                force += away
+                hold += stiff
+            force -= stiffness * here
+            hold += stiffness
+            force *= np.float32(RATE) / hold
+            moved = velocity[block]
+            moved *= np.float32(MOMENTUM)
+            moved += force
+            length = np.abs(moved)
+            moved *= np.minimum(limit / np.maximum(length, np.float32(1e-20)), 1)
+            here += moved
+            into_disc(here, rng)
         progress()
     return z
 
 
-def _to_centroid(z: Complexes, body: Body) -> tuple[Complexes, Floats]:
-    """Pull bound nodes to their cell's centroid with a nearly constant force.
+def _centroids(z: Complexes, body: Body) -> tuple[Complexes, Floats]:
+    """Where each cell's charge is centred, and the radius it fills: [bound + 1] each.
 
-    Returns:
-        [n] force and [n] its stiffness.
+    Every few nodes are enough of large cells, and the pull is weak.
     """
-    groups = body.bound + 1
-    charge = np.bincount(body.group, weights=body.charge, minlength=groups)
-    safe = np.maximum(charge, 1e-30)
-    x = np.bincount(body.group, weights=body.charge * z.real, minlength=groups) / safe
-    y = np.bincount(body.group, weights=body.charge * z.imag, minlength=groups) / safe
-    centroid = (x + 1j * y).astype(np.complex64)
-    radius = (RADIUS * np.sqrt(charge / safe.sum())).astype(np.float32)
-    away = centroid[body.group] - z
-    reach = radius[body.group]
-    stiff = body.pull * reach / (np.abs(away) + np.float32(0.15) * reach + np.float32(1e-9))
-    return away * stiff, stiff
+    groups, every = body.bound + 1, slice(None, None, 8 if z.size > _MANY else 1)
+    group, charge, at = body.group[every], body.charge[every], z[every]
+    total = np.maximum(np.bincount(group, weights=charge, minlength=groups), 1e-30)
+    x = np.bincount(group, weights=charge * at.real, minlength=groups) / total
+    y = np.bincount(group, weights=charge * at.imag, minlength=groups) / total
+    radius = (RADIUS * np.sqrt(total / total.sum())).astype(np.float32)
+    return (x + 1j * y).astype(np.complex64), radius
 
 
 def into_disc(z: Complexes, rng: np.random.Generator) -> Complexes:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
+
+from ipuc.render.touches import Touches, cuts
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -13,84 +18,127 @@ Complexes = NDArray[np.complex64]
 BLOCK = 1 << 21
 
 
-class Springs:
-    """Springs of an undirected graph with n nodes and m edges.
-
-    Every edge is held twice, sorted by one end and by the other, so that a row's pull is one
-    contiguous sum. Weights are per edge, or per `right` node: all springs of one elementary region
-    are equally strong, and then no weight is stored per edge.
+class Springs(Protocol):
+    """Springs between n nodes.
 
     Attributes:
         stiffness: [n] sum of the weights of every node's springs.
     """
 
-    def __init__(
-        self,
-        nodes: int,
-        left: Int32s,
-        right: Int32s,
-        *,
-        edge_weight: Floats | None = None,
-        right_weight: Floats | None = None,
-    ) -> None:
-        self._right_weight = right_weight
-        weight = None if right_weight is not None else edge_weight
-        self._halves = (_Half(left, right, weight), _Half(right, left, weight))
-        ones = np.ones(nodes, np.complex64)
-        self.stiffness: Floats = np.ascontiguousarray(self.pull(ones).real)
+    stiffness: Floats
 
-    def pull(self, z: Complexes) -> Complexes:
-        """Sum w * z of every node's neighbours: [n]; the force is that minus stiffness * z."""
-        out = np.zeros(z.size, np.complex64)
-        to_left, to_right = self._halves
-        weight = self._right_weight
-        if weight is None:
-            to_left.add(z, out)
-            to_right.add(z, out)
-            return out
-        to_left.add(z * weight, out)
-        back = np.zeros(z.size, np.complex64)
-        to_right.add(z, back)
-        back *= weight
-        out += back
-        return out
-
-    def force(self, z: Complexes) -> Complexes:
-        """Force on every node: [n], sum of w * (z_j - z_i)."""
-        return self.pull(z) - self.stiffness * z
+    def pull(self, z: Complexes, out: Complexes) -> None:
+        """Add w * z of every node's neighbours; the force is that minus stiffness * z."""
 
 
-class _Half:
-    """The edges as rows of one end: which neighbours each row sums."""
+class PairSprings:
+    """Springs along m edges with a weight each.
 
-    def __init__(self, row: Int32s, col: Int32s, weight: Floats | None) -> None:
-        if weight is None:
-            # Sorting packed pairs is several times faster than an argsort and a gather.
-            if row.size and bool((row[1:] < row[:-1]).any()):
-                pair = np.sort((row.astype(np.int64) << 32) | col)
-                row, col = (pair >> 32).astype(np.int32), pair.astype(np.int32)
-        else:
+    Every edge is held twice, sorted by one end and by the other, so that a row's pull is one
+    contiguous sum.
+    """
+
+    def __init__(self, nodes: int, left: Int32s, right: Int32s, weight: Floats) -> None:
+        self._halves = []
+        for row, col in ((left, right), (right, left)):
             order = np.argsort(row, kind="stable")
-            row, col, weight = row[order], col[order], weight[order]
-        self._col = col
-        self._weight = weight
+            self._halves.append((_Rows(row[order]), col[order], weight[order]))
+        self.stiffness: Floats = _stiffness(self, nodes)
+
+    def pull(self, z: Complexes, out: Complexes) -> None:
+        """Add w * z of every node's neighbours."""
+        for rows, col, weight in self._halves:
+            for edges, starts, row in rows.blocks():
+                part = z[col[edges]]
+                part *= weight[edges]
+                out[row] += np.add.reduceat(part, starts)
+
+
+class RangeSprings:
+    """Springs along the edges of a vertex graph; those of one region are equally strong.
+
+    A range of regions is one difference of running sums, so that blocks in which every vertex
+    touches every region cost their rows and columns, not their edges. Ranges of one region, most
+    of all, are gathered.
+
+    Args:
+        touches: the edges; node i is vertex i, node v + i is region i.
+        weight: strength of each of a region's springs: [r].
+    """
+
+    def __init__(self, touches: Touches, weight: Floats) -> None:
+        self._vertices, self._weight = touches.vertices, weight
+        vertex, long = touches.vertex(), touches.count > 1
+        self._long_rows = _Rows(vertex[long])
+        self._long_vertex = vertex[long]
+        self._low, self._high = touches.low[long], touches.high[long]
+        single = touches.low[~long]
+        self._rows, self._single = _Rows(vertex[~long]), single
+        # Sorting packed pairs is several times faster than an argsort and a gather.
+        pair = (single.astype(np.int64) << 32) | vertex[~long]
+        pair.sort()
+        region = (pair >> 32).astype(np.int32)
+        self._back_rows, self._back = _Rows(region), pair.astype(np.int32)
+        self.stiffness: Floats = _stiffness(self, touches.vertices + touches.regions)
+
+    def pull(self, z: Complexes, out: Complexes) -> None:
+        """Add w * z of every node's neighbours."""
+        to_vertex, to_region = out[: self._vertices], out[self._vertices :]
+        weighted = z[self._vertices :] * self._weight
+        for edges, starts, row in self._rows.blocks():
+            to_vertex[row] += np.add.reduceat(weighted[self._single[edges]], starts)
+        if self._low.size:
+            self._ranges_to_vertices(weighted, to_vertex)
+        del weighted
+        back = np.zeros(to_region.size, np.complex64)
+        if self._low.size:
+            self._ranges_to_regions(z, back)
+        for edges, starts, row in self._back_rows.blocks():
+            part = z[self._back[edges]]
+            back[row] += part if starts.size == part.size else np.add.reduceat(part, starts)
+        back *= self._weight
+        to_region += back
+
+    def _ranges_to_vertices(self, weighted: Complexes, out: Complexes) -> None:
+        running = np.zeros(weighted.size + 1, np.complex128)
+        np.cumsum(weighted, out=running[1:])
+        for edges, starts, row in self._long_rows.blocks():
+            part = running[self._high[edges]]
+            part -= running[self._low[edges]]
+            out[row] += np.add.reduceat(part, starts).astype(np.complex64)
+
+    def _ranges_to_regions(self, z: Complexes, out: Complexes) -> None:
+        at = z[self._long_vertex]
+        for part, into in ((at.real, out.real), (at.imag, out.imag)):
+            change = np.bincount(self._low, part, out.size + 1)
+            change -= np.bincount(self._high, part, out.size + 1)
+            np.add(into, np.cumsum(change)[:-1], out=into, casting="same_kind")
+
+
+class _Rows:
+    """A sorted list of row numbers, in blocks of whole rows."""
+
+    def __init__(self, row: Int32s) -> None:
         first = np.ones(row.size, bool)
         first[1:] = row[1:] != row[:-1]
         self._start = np.flatnonzero(first)
+        if row.size < 1 << 31:
+            self._start = self._start.astype(np.int32)
         self._row = row[self._start]
-        # Blocks of whole rows, about BLOCK edges each (more if one row is longer).
-        wanted = np.arange(0, row.size, BLOCK)
-        self._cuts = np.unique(np.searchsorted(self._start, wanted))
+        self._size = row.size
+        self._cuts = list(cuts(np.diff(self._start, append=row.size), BLOCK))
 
-    def add(self, z: Complexes, out: Complexes) -> None:
-        """Add each row's weighted sum of neighbour positions to `out`."""
-        if not self._row.size:
-            return
-        ends = [*self._cuts[1:].tolist(), self._row.size]
-        for low, high in zip(self._cuts.tolist(), ends, strict=True):
-            begin = int(self._start[low])
-            end = int(self._start[high]) if high < self._row.size else self._col.size
-            part = z[self._col[begin:end]]
-            if self._weight is not None:
-                part *= self._weight[begin:end]
-            out[self._row[low:high]] += np.add.reduceat(part, self._start[low:high] - begin)
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.int64], Int32s]]:
+        """Slices of the list, where in it each row starts, and the rows."""
+        for cut in self._cuts:
+            begin = int(self._start[cut.start])
+            end = int(self._start[cut.stop]) if cut.stop < self._start.size else self._size
+            starts = (self._start[cut] - begin).astype(np.int64)
+            yield slice(begin, end), starts, self._row[cut]
+
+
+def _stiffness(springs: Springs, nodes: int) -> Floats:
+    """Add up the weights of every node: [n]."""
+    out = np.zeros(nodes, np.complex64)
+    springs.pull(np.ones(nodes, np.complex64), out)
+    return np.ascontiguousarray(out.real)
