@@ -30,7 +30,13 @@ from ipuc.cli.output import (
 )
 from ipuc.cli.paths import settle_output
 from ipuc.cli.source import open_program
-from ipuc.cli.training_text import is_training, not_finite, not_finite_text, print_step
+from ipuc.cli.training_text import (
+    is_training,
+    not_finite,
+    not_finite_text,
+    print_step,
+    skipped,
+)
 from ipuc.npz import write_arrays
 from ipuc.pipeline import run_program
 from ipuc.program.program import Program
@@ -130,7 +136,8 @@ def command(
     _print_outputs(opened.program, outputs)
     if target is not None:
         say(f"outputs written: {target}")
-    if overflows:
+    # A loss scale that looks for its size lets gradients overflow.
+    if overflows and not skipped(opened.program, outputs):
         warn(overflow_text(overflows, saturate=bool(opened.program.metadata.get("saturate"))))
     if lost is not None:
         warn(not_finite_text(lost, saved=target is not None))

@@ -81,28 +81,30 @@ def print_step(program: Program, outputs: Mapping[str, Array]) -> None:
             for line in describe_array(name, array, classes=False):
                 say(line)
             continue
-        held = program.state[name]
-        before = tensor_values(held.tensor, program.constants.__getitem__).astype(np.float32)
+        before = _held(program, name).astype(np.float32)
         moved = np.abs(array - before).max(initial=0)
         kind = f"{array.dtype.name}[{'x'.join(map(str, array.shape))}]"
         rows.append([name, kind, f"{moved:.4g}", f"{np.abs(array).max(initial=0):.4g}"])
     if len(rows) > 1:
         table(rows, right=range(2, 4))
-    _print_skipped(program, outputs)
-
-
-def _print_skipped(program: Program, outputs: Mapping[str, Array]) -> None:
-    """Say that a loss scale which adjusts itself let a step fall out."""
-    held = program.state.get(LOSS_SCALE)
-    if held is None:
-        return
-    scale = float(tensor_values(held.tensor, program.constants.__getitem__))
-    now = float(outputs[LOSS_SCALE])
-    if now < scale:
+    if skipped(program, outputs):
         say(
-            f"the step was not taken, as gradients overflow at loss scale {scale:g}: the weights "
-            f"stay, and the next step has {now:g}"
+            "the step was not taken, as gradients overflow at loss scale "
+            f"{_held(program, LOSS_SCALE).item():g}: the weights stay, and the next step has "
+            f"{outputs[LOSS_SCALE].item():g}"
         )
+
+
+def skipped(program: Program, outputs: Mapping[str, Array]) -> bool:
+    """Whether a loss scale that adjusts itself has fallen, and let a step fall out."""
+    if LOSS_SCALE not in program.state:
+        return False
+    return bool(outputs[LOSS_SCALE] < _held(program, LOSS_SCALE))
+
+
+def _held(program: Program, name: str) -> Array:
+    """A state before the first step."""
+    return tensor_values(program.state[name].tensor, program.constants.__getitem__)
 
 
 def not_finite(

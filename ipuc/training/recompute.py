@@ -41,7 +41,8 @@ def recompute(graph: Graph, patterns: Sequence[str]) -> Recomputed:
 
     Copies of their nodes stand right before the first node of the backward pass that reads them,
     and begin at the nearest values that are kept. Nothing is drawn or counted twice: a Dropout
-    is repeated by its mask, which is kept, and running statistics move once.
+    is repeated by its mask, which is kept, and running statistics move once. Results are the same
+    bits, unless halves are rounded at random: then they are rounded anew.
 
     Args:
         graph: of one training step; updates stand behind the backward pass.

@@ -114,6 +114,7 @@ def test_a_step_that_is_skipped_is_said(ipuc: Run, network: Path, folder: Path) 
     assert done.code == 0
     assert "the step was not taken, as gradients overflow at loss scale 65536" in done.out
     assert "the next step has 32768" in done.out
+    assert "too large for float16" not in done.err
 
 
 # -- what is wrong, where, and what to do -----------------------------------------------------
