@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +16,19 @@ from ipuc.render.scene import LayerInfo, Scene
 from ipuc.render.touches import BLOCK, Touches, cuts, expand, touches_of_graph
 from ipuc.target import Target
 
-#: Nodes that a scene may have: a node, while it is laid out, takes about 200 bytes.
-DEFAULT_MAX_NODES = 25_000_000
+
+def scene_of(program: Program) -> Scene:
+    """Make the scene of a program's vertex graph; see `scene_of_graph`."""
+    return scene_of_graph(program, VertexGraph(program))
 
 
-def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
+def scene_of_graph(
+    program: Program,
+    graph: VertexGraph,
+    *,
+    cell: NDArray[np.int32] | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Scene:
     """Make the scene of a program's vertex graph.
 
     Compute vertices come first, in program order, then elementary regions in device order. A
@@ -28,14 +38,18 @@ def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
 
     Args:
         program: what to draw.
-        max_nodes: more nodes are refused.
+        graph: its vertex graph.
+        cell: the cell of every node, if it is known already.
+        progress: told the finished fraction, 0 to 1.
 
     Raises:
-        OptionError: the graph is larger than allowed, or there is nothing to draw.
+        OptionError: there is nothing to draw.
     """
-    graph = VertexGraph(program)
-    _hold_to_limits(graph, max_nodes)
+    if not graph.vertices:
+        raise OptionError("the program has no vertices to draw", fix="draw it with --view ops")
+    progress(0.1)
     touches = touches_of_graph(graph)
+    progress(0.2)
     vertices, nodes = graph.vertices, graph.nodes
     known = {layer.name: layer for layer in program.layers}
     layers: dict[tuple[str, str], LayerInfo] = {}
@@ -61,6 +75,7 @@ def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
         cycles[place] = vertex_cycles(program, family) * max(1, len(family.origins))
     tile[vertices:] = graph.region_tile
     layer[vertices:] = _first_layer(layer[:vertices], touches)
+    progress(0.3)
     elements, itemsize = np.ones(nodes, np.int32), np.ones(nodes, np.uint8)
     elements[vertices:] = graph.region_elements
     sizes = np.array([variable.itemsize for variable in program.variables], np.uint8)
@@ -68,6 +83,10 @@ def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
     activity = np.empty(nodes, np.float32)
     activity[:vertices] = cycles
     activity[vertices:] = touches.spread(cycles / np.maximum(touches.degree(), 1))
+    progress(0.35)
+    if cell is None:
+        cell = cells_of(name, touches)
+    progress(1.0)
     return Scene(
         kind=(np.arange(nodes) >= vertices).astype(np.uint8),
         tile=tile,
@@ -76,7 +95,7 @@ def scene_of(program: Program, *, max_nodes: int = DEFAULT_MAX_NODES) -> Scene:
         itemsize=itemsize,
         activity=activity,
         codelet=codelet,
-        cell=cells_of(name, touches),
+        cell=cell,
         touches=touches,
         layers=tuple(layers.values()),
         codelets=tuple(codelets),
@@ -100,16 +119,6 @@ def _first_layer(layer: NDArray[np.int32], touches: Touches) -> NDArray[np.int32
         new = found[region] < 0
         found[region[new]] = value[new]
     return found
-
-
-def _hold_to_limits(graph: VertexGraph, max_nodes: int) -> None:
-    if not graph.vertices:
-        raise OptionError("the program has no vertices to draw", fix="draw it with --view ops")
-    if graph.nodes > max_nodes:
-        raise OptionError(
-            f"the vertex graph has {graph.nodes:,} nodes, {max_nodes:,} can be drawn",
-            fix="compile at --granularity tile, or for a smaller model",
-        )
 
 
 def vertex_cycles(program: Program, family: VertexFamily) -> float:

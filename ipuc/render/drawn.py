@@ -1,0 +1,162 @@
+"""From a program to a scene that is laid out: estimated first, kept beside the program after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipuc.errors import ContainerError, OptionError
+from ipuc.program.encode import Encoder
+from ipuc.program.enumerate import VertexGraph
+from ipuc.program.program import Program
+from ipuc.render.build import scene_of_graph
+from ipuc.render.place import Layout, layout_of_arrays, parameters_for, place
+from ipuc.render.place.layout import ARRAYS, header_of
+from ipuc.render.saving import load_arrays, save_arrays
+from ipuc.render.scene import Scene
+
+#: Told the stage and how much of it is done, as `done` of `total`.
+Progress = Callable[[str, int, int], None]
+
+#: Nodes that are drawn unless more are allowed.
+DEFAULT_MAX_NODES = 25_000_000
+
+#: A layout that takes less than some seconds is not kept.
+KEPT_FROM = 200_000
+
+#: Seconds and bytes per node, and what is needed besides. Source: measured on the graphs of 2017
+#: training, 0.3 to 20 million nodes, on two cores; `benchmarks/render.py` prints its own.
+_SECONDS, _BYTES, _BASE_BYTES = 18e-6, 210, 0.6e9
+
+#: Changes whenever the same scene is laid out differently.
+_VERSION = 1
+
+_COARSER = {"fine": "worker", "worker": "tile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a picture of a program takes, before any of the work.
+
+    Attributes:
+        nodes: compute vertices and elementary regions; exact.
+        minutes: on two cores, to lay out and paint.
+        gigabytes: of memory at the peak.
+    """
+
+    nodes: int
+    minutes: float
+    gigabytes: float
+
+
+def estimate(nodes: int) -> Estimate:
+    """Say what a graph of so many nodes takes to draw."""
+    return Estimate(nodes, nodes * _SECONDS / 60, (_BASE_BYTES + nodes * _BYTES) / 1e9)
+
+
+def scene_and_layout(
+    program: Program,
+    *,
+    seed: int = 0,
+    preview: bool = False,
+    max_nodes: int = DEFAULT_MAX_NODES,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Scene, Layout]:
+    """Make the scene of a program and lay it out, or take the layout that lies beside it.
+
+    Args:
+        program: what to draw.
+        seed: another seed gives another arrangement.
+        preview: lay out clusters of nodes only.
+        max_nodes: a larger graph is refused, with an estimate, before any work.
+        cache: the program's file; large layouts are kept beside it, see `cache_path`.
+        progress: told what is done.
+
+    Raises:
+        OptionError: the graph is larger than allowed, or there is nothing to draw.
+        ContainerError: the layout cannot be written beside the program.
+    """
+    told = progress or (lambda _stage, _done, _total: None)
+    told("scene", 0, 1000)
+    graph = VertexGraph(program)
+    _hold_to_limit(program, graph.nodes, max_nodes)
+    path = None
+    if cache is not None and graph.nodes >= KEPT_FROM:
+        path = cache_path(cache, seed, preview=preview)
+    digest = _digest(program) if path is not None else ""
+    kept = _kept(path, digest, graph.nodes) if path is not None else None
+    scene = scene_of_graph(
+        program,
+        graph,
+        cell=kept[0] if kept else None,
+        progress=lambda part: told("scene", int(1000 * part), 1000),
+    )
+    if kept:
+        return scene, kept[1]
+    layout = place(
+        scene,
+        seed=seed,
+        preview=preview,
+        progress=lambda part: told("layout", int(1000 * part), 1000),
+    )
+    if path is not None:
+        header = {**header_of(layout), "digest": digest}
+        arrays = {name: getattr(layout, name) for name in ARRAYS}
+        save_arrays(path, header, {**arrays, "cell": scene.cell})
+    return scene, layout
+
+
+def cache_path(program: Path, seed: int, *, preview: bool = False) -> Path:
+    """Where the layout of a program's picture is kept: beside it, one file per seed."""
+    kind = "preview" if preview else "layout"
+    return program.with_name(f"{program.stem}.{kind}-{seed}.npz")
+
+
+def _kept(path: Path, digest: str, nodes: int) -> tuple[NDArray[np.int32], Layout] | None:
+    """Read a kept layout: the cells and the layout; None if there is none of this program."""
+    if not path.exists():
+        return None
+    try:
+        header, arrays = load_arrays(path, (*ARRAYS, "cell"))
+        cell = arrays.pop("cell")
+        layout = layout_of_arrays(header, arrays)
+    except ContainerError:
+        return None
+    wanted = parameters_for(nodes)
+    if header.get("digest") != digest or cell.size != nodes or layout.parameters != wanted:
+        return None
+    return cell, layout
+
+
+def _digest(program: Program) -> str:
+    """Digest of all that the vertex graph depends on; weights do not matter."""
+    encoder = Encoder(program)
+    document = {**encoder.document, "metadata": {}}
+    found = hashlib.sha256(json.dumps([_VERSION, document], sort_keys=True).encode())
+    found.update(encoder.tables.tobytes())
+    found.update(encoder.table_begins.tobytes())
+    return found.hexdigest()
+
+
+def _hold_to_limit(program: Program, nodes: int, max_nodes: int) -> None:
+    """Refuse a graph that is too large, with what it would take and a way to draw less."""
+    if nodes <= max_nodes:
+        return
+    needed = asdict(estimate(nodes))
+    coarser = _COARSER.get(str(program.metadata.get("granularity", "")))
+    model = program.metadata.get("model", "MODEL")
+    fixes = [f"--max-nodes {nodes} draws it all the same"]
+    if coarser:
+        fixes.insert(0, f"ipuc compile {model}.onnx --granularity {coarser}")
+    raise OptionError(
+        f"the vertex graph has {nodes:,} nodes, more than {max_nodes:,}; to draw it would take "
+        f"about {max(needed['minutes'], 1):.0f} minutes and {needed['gigabytes']:.0f} GB",
+        fix="; ".join(fixes),
+    )
