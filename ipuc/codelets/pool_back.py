@@ -102,5 +102,21 @@ def lead_axes(names: tuple[str, ...]) -> tuple[FreeAxis, ...]:
 
 
 def empty(like: Array, extents: Shape) -> Array:
-    """Zeros for a region, with the leading axes and the type of an operand."""
-    return np.zeros((*like.shape[: like.ndim - len(extents)], *extents), like.dtype)
+    """Zeros for a region, with the leading axes and the type of an operand; see `inside`."""
+    dims = len(extents)
+    lead = like.shape[: like.ndim - dims]
+    return np.moveaxis(np.zeros((*extents, *lead), like.dtype), range(dims), range(-dims, 0))
+
+
+def inside(operand: Array, dims: int) -> Array:
+    """A copy with vertices, images and channels innermost in memory.
+
+    Rows of a block are short. Array operations are quick where what they do alike is long.
+
+    Args:
+        operand: [..., *field].
+        dims: field dimensions.
+    """
+    field = range(-dims, 0)
+    moved = np.ascontiguousarray(np.moveaxis(operand, field, range(dims)))
+    return np.moveaxis(moved, range(dims), field)

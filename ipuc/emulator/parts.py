@@ -65,6 +65,11 @@ def _reached(access: Access) -> int:
     return math.prod((*access.shape, *moving))
 
 
+def elements(family: VertexFamily) -> int:
+    """Elements of all fields of all vertices; those that vertices share count for each."""
+    return family.count * sum(math.prod(access.shape) for access in family.fields.values())
+
+
 def _some_vertices(family: VertexFamily, axis: int, begin: int, end: int) -> VertexFamily:
     def some(index: IndexMap) -> IndexMap:
         tables = list(index.tables)

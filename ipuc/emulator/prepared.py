@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ipuc.emulator.coalesce import coalesce
 from ipuc.emulator.lifetimes import last_uses, wholly_written
 from ipuc.emulator.moves import Moves
-from ipuc.emulator.parts import parted
+from ipuc.emulator.parts import elements, parted
 from ipuc.program.family import VertexFamily
 from ipuc.program.operand import Reach, reach
 from ipuc.program.program import Program
@@ -39,8 +39,9 @@ class Batched:
         fills: of those, the ones that the codelet may fill in memory: floats of variables that the
             family reads by this field only, if at all; each element is of one vertex.
         narrowed: they write a variable that carries long integers.
-        parts: the same vertices in several calls that may run at the same time; none or one where
-            there is little to do.
+        elements: of all fields of all vertices.
+        parts: the same vertices in several calls that may run at the same time; none where there is
+            little to do.
     """
 
     family: VertexFamily
@@ -49,6 +50,7 @@ class Batched:
     writes: Mapping[str, Field]
     fills: tuple[Field, ...]
     narrowed: bool
+    elements: int
     parts: tuple[Batched, ...] = ()
 
 
@@ -128,7 +130,7 @@ class Prepared:
             and variables[field.variable].dtype == "float32"
         )
         narrowed = any(variables[field.variable].narrowed for field in writes.values())
-        return Batched(family, family.windows(), reads, writes, fills, narrowed)
+        return Batched(family, family.windows(), reads, writes, fills, narrowed, elements(family))
 
 
 def prepared(program: Program) -> Prepared:

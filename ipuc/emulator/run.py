@@ -17,6 +17,9 @@ from ipuc.program.program import Program
 from ipuc.program.steps import ComputeSet, Copy, Step, StreamIn, Sweep
 from ipuc.program.tensor import View
 
+#: Elements of all fields of a family that are worth a task: less is done while a thread wakes up.
+WORTH_A_TASK = 1 << 15
+
 
 class Emulator(Machine):
     """Executes a program.
@@ -85,11 +88,11 @@ class Emulator(Machine):
         crew = Crew()
         try:
             for call in work.calls:
-                if len(call.parts) > 1:
-                    for part in call.parts:
-                        crew.start(self._job(part, _at_once))
-                else:
+                if call.family.codelet.multiplies or call.elements < WORTH_A_TASK:
                     self._job(call, crew.start)()
+                else:
+                    for part in call.parts or (call,):
+                        crew.start(self._job(part, _at_once))
         finally:
             crew.finish()
         self._wide.clear()
