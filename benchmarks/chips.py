@@ -4,7 +4,10 @@ AlexNet, ResNet-34 and ResNet-50, batch 1, mixed precision, on GC2 and GC200, an
 IPUs of each: cycles, time and memory are modelled; onnxruntime runs the same file in float32 with
 two threads, and is measured. Prints Markdown.
 
-Usage: python benchmarks/chips.py [MODEL...] [--json FILE]
+With --train, one training step instead (gradient descent on cross-entropy), on one IPU: all of it
+is modelled, and no other engine is timed.
+
+Usage: python benchmarks/chips.py [MODEL...] [--train] [--json FILE]
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from ipuc import zoo
 from ipuc.pipeline import compile_model
 from ipuc.profile.record import Profile, profile
 from ipuc.target import parse_target
+from ipuc.training.options import Training
 
 TARGETS = ("gc2", "gc200")
 IPUS = (1, 2, 4)
@@ -48,9 +52,13 @@ class Run:
     error: str
 
 
-def modelled(model: str, path: Path, target: str, ipus: int) -> Run:
+def modelled(
+    model: str, path: Path, target: str, ipus: int, training: Training | None = None
+) -> Run:
     """Compile and profile."""
-    program = compile_model(path, target=parse_target(target), precision="mixed", ipus=ipus)
+    program = compile_model(
+        path, target=parse_target(target), precision="mixed", ipus=ipus, training=training
+    )
     found = profile(program)
     summary, memory = found.summary(), found.memory_summary()
     return Run(
@@ -68,6 +76,16 @@ def modelled(model: str, path: Path, target: str, ipus: int) -> Run:
         summary["tile_count"],
         summary["error"]["text"],
     )
+
+
+def training_steps(names: tuple[str, ...]) -> list[Run]:
+    """One training step of every model on every chip."""
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            path = zoo.write(name, Path(folder) / f"{name}.onnx")
+            runs += [modelled(name, path, chip, 1, Training()) for chip in TARGETS]
+    return runs
 
 
 def used(found: Profile) -> int:
@@ -88,7 +106,7 @@ def measured(path: Path) -> float:
 
 
 def rows(runs: list[Run], cpu: dict[str, float]) -> list[list[str]]:
-    """One row for each model and chip."""
+    """One row for each model and chip; the last cell only where another engine was timed."""
     return [
         [
             MODELS.get(run.model, run.model),
@@ -100,7 +118,7 @@ def rows(runs: list[Run], cpu: dict[str, float]) -> list[list[str]]:
             f"{run.total_bytes / 1e6:,.0f} MB",
             "yes" if run.fits else "no",
             f"{run.tiles_used:,} of {run.tiles:,}",
-            f"{1e6 * cpu[run.model]:,.0f} us",
+            *([f"{1e6 * cpu[run.model]:,.0f} us"] if cpu else []),
         ]
         for run in runs
         if run.ipus == 1
@@ -143,9 +161,15 @@ def markdown(head: list[str], body: list[list[str]]) -> str:
 
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
+@click.option("--train", is_flag=True, help="One training step, modelled.")
 @click.option("--json", "target", type=click.Path(path_type=Path))
-def main(names: tuple[str, ...], target: Path | None) -> None:
+def main(names: tuple[str, ...], train: bool, target: Path | None) -> None:
     """Model, measure, print."""
+    if train:
+        steps = training_steps(names or tuple(MODELS))
+        print(markdown(_HEAD[:-1], rows(steps, {})))
+        finish({"training_steps": [vars(step) for step in steps]}, target)
+        return
     runs: list[Run] = []
     cpu: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:

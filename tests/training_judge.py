@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from ipuc.graph.ir import Graph
 from ipuc.importer.load import load
@@ -90,6 +91,19 @@ def same(found: Mapping[str, Array], wanted: Mapping[str, Array], tolerance: flo
         assert array.shape == right.shape, name
         scale = max(1.0, float(np.abs(right).max()))
         assert np.abs(array - right).max() <= tolerance * scale, name
+
+
+def undropped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with a dropout ratio of 0: masks of two engines have nothing in common."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    ratio = numpy_helper.from_array(np.array(0, np.float32), "no dropout")
+    dropping = [node for node in made.graph.node if node.op_type == "Dropout"]
+    if dropping:
+        made.graph.initializer.append(ratio)
+    for node in dropping:
+        node.input[1:] = [ratio.name]
+    return made
 
 
 @dataclass(frozen=True)
