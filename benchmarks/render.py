@@ -24,14 +24,15 @@ SECONDS = 60.0
 _RENDER = """
 import json, sys, time
 from pathlib import Path
-from ipuc.render.paint import paint, save_png
+from ipuc.render.paint import paint_whole
 from ipuc.render.place import place
+from ipuc.render.provenance import save_png
 from ipuc.render.scene import load_scene
 scene = load_scene(Path(sys.argv[1]))
 start = time.perf_counter()
 layout = place(scene, seed=0)
 placed = time.perf_counter()
-painting = paint(scene, layout, size=2048)
+painting = paint_whole(scene, layout, 2048)
 save_png(painting.image, Path(sys.argv[2]), {})
 done = time.perf_counter()
 print(json.dumps({

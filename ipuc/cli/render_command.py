@@ -14,25 +14,34 @@ from ipuc.cli.options import (
     json_option,
     out_option,
 )
-from ipuc.cli.output import Progress, next_step, print_json, progress, say, shell_word, timed
+from ipuc.cli.output import (
+    Progress,
+    counted,
+    next_step,
+    note,
+    print_json,
+    progress,
+    say,
+    shell_word,
+    timed,
+)
 from ipuc.cli.paths import settle_output
+from ipuc.cli.picture_options import PictureOptions, picture_options
+from ipuc.cli.render_graph import check_folder, check_options, draw_graph, hint
 from ipuc.cli.source import Opened, open_program
 from ipuc.errors import OptionError
 from ipuc.graph.record import from_json
 from ipuc.profile.record import MODELLED, profile
-from ipuc.render.build import scene_of
 from ipuc.render.ops_view import draw_ops
-from ipuc.render.paint import paint, save_png
-from ipuc.render.palettes import RAMPS
-from ipuc.render.place import place
 from ipuc.render.profile_views import MEASURES, VIEWS, tiles_view
-from ipuc.render.provenance import MARK
+from ipuc.render.provenance import MARK, save_png
 from ipuc.version import __version__
 
+#: Options that change nothing in the picture.
+_NOT_TOLD = frozenset({"program", "out", "as_json", "write_labels", "cached"})
+
 #: Suffixes that promise another format than the one that is written.
-_OTHER_PICTURES = frozenset(
-    {".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".svg", ".pdf"}
-)
+_OTHER_PICTURES = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".pdf"})
 
 _HELP = """Draw the vertex graph of a program, its operators, or its cost.
 
@@ -51,17 +60,20 @@ the current folder is drawn.
 \b
 Examples:
   ipuc render --out graph.png
-  ipuc render alexnet.ipu --size 4096 --palette alex --out alexnet.png
+  ipuc render alexnet.onnx --preset 2017 -o poster.png    compiled, labelled, as in 2017
+  ipuc render alexnet.ipu --size 4096 --palette alex --label --out alexnet.svg
+  ipuc render alexnet.ipu --inset fc6 --inset "Conv 2 - 5x5@10" --paper A2 -o print.png
   ipuc render resnet34.ipu --view ops --out ops.png
   ipuc render resnet34.ipu --view tiles --measure memory --size 1200
 
-The same program and seed give the same picture. `ipuc info graph.png` says what a picture shows.
+A name that ends in .svg gives labels, legend and caption as text that can be edited. The same
+program and seed give the same picture. `ipuc info graph.png` says what a picture shows.
 """
 
 
 @click.command("render", help=_HELP)
 @click.argument("program", required=False, type=click.Path(path_type=Path))
-@out_option("The picture to write.  [default: PROGRAM.png, or PROGRAM-VIEW.png]")
+@out_option("The picture to write, .png or .svg.  [default: PROGRAM.png, or PROGRAM-VIEW.png]")
 @click.option(
     "--view",
     type=click.Choice(["graph", "ops", *VIEWS]),
@@ -70,59 +82,31 @@ The same program and seed give the same picture. `ipuc info graph.png` says what
     help="What to draw; see above.",
 )
 @click.option(
-    "--size",
-    type=click.IntRange(64, 16384),
-    help="Pixels per side.  [default: 2048; ops: 4096; charts: 1600 wide]",
-)
-@click.option(
-    "--palette",
-    type=click.Choice(sorted(RAMPS)),
-    default="amber",
-    show_default=True,
-    help="Colours of the graph.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["density", "activity"]),
-    default="density",
-    show_default=True,
-    help="What the colour shows: how dense the graph is, or how busy a node is.",
-)
-@click.option(
     "--measure",
     type=click.Choice(list(MEASURES)),
     help="What --view tiles shows.  [default: compute]",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the layout."
-)
+@picture_options
 @compile_options
 @json_option
 @debug_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     program: Path | None,
     out: Path | None,
     view: str,
-    size: int | None,
-    palette: str,
-    mode: Any,
     measure: str | None,
-    seed: int,
+    picture: PictureOptions,
     options: CompileOptions,
     as_json: bool,
 ) -> None:
     """Draw and say what was drawn."""
     if measure is not None and view != "tiles":
         raise OptionError("--measure is about tiles", fix="add --view tiles, or leave it out")
-    if out is not None and out.suffix.lower() in _OTHER_PICTURES:
-        raise OptionError(
-            f"pictures are written as PNG, not as {out.suffix[1:].upper()}",
-            where=str(out),
-            fix=f"-o {shell_word(str(out.with_suffix('.png')))}",
-        )
-    if out is not None:
-        # Found out before minutes of work, and again below, where the default name is known.
-        settle_output(out, "graph.png", source=program)
+    _check_suffix(out, view)
+    size = picture.size
+    _check_places(program, out, view, picture, options)
     with timed() as seconds, progress() as bar:
         opened = open_program(program, options, bar)
         name = f"{opened.path.stem}{'' if view == 'graph' else f'-{view}'}.png"
@@ -132,68 +116,97 @@ def command(
         elif view in VIEWS:
             facts = _chart(opened, path, view, size or 1600, measure or "compute", bar)
         else:
-            facts = _graph(opened, path, size or 2048, palette, mode, seed, bar)
-    facts |= {"seed": seed, "size": facts["size"], "out": str(path), "seconds": seconds[0]}
+            about = {**_provenance(opened), "ipuc.command": _command(ctx, opened.path)}
+            facts = draw_graph(opened, path, picture, options.preset, about, bar)
+    where = picture.frames if "frames" in facts else path
+    facts |= {"seed": picture.seed, "out": str(where), "seconds": seconds[0]}
     if as_json:
         print_json(facts)
         return
+    _say(facts, view, seconds[0])
+    better = hint(opened, options.preset, facts["nodes"]) if view == "graph" else ""
+    if better:
+        note(f"for the look of 2017: {better}")
+    if path.suffix.lower() != ".svg" and "frames" not in facts:
+        next_step(f"ipuc info {shell_word(str(path))}")
+
+
+def _say(facts: dict[str, Any], view: str, seconds: float) -> None:
+    """Say what was drawn, and where it is."""
     width, height = facts["pixels"]
     if view == "ops":
         say(f"{facts['nodes']} operators, {facts['edges']} edges")
     elif view in VIEWS:
         say(f"{view}: {MODELLED}")
     else:
-        say(
-            f"vertex graph: {facts['nodes']:,} nodes ({facts['vertices']:,} vertices + "
-            f"{facts['regions']:,} regions), {facts['edges']:,} edges"
+        _say_graph(facts)
+    say(f"{width} x {height} pixels in {seconds:.1f} s: {facts['out']}")
+
+
+def _check_places(
+    program: Path | None,
+    out: Path | None,
+    view: str,
+    picture: PictureOptions,
+    options: CompileOptions,
+) -> None:
+    """Find out before minutes of work what cannot be drawn, or not be written.
+
+    The picture's own place is looked at again when its default name is known.
+    """
+    if view == "graph":
+        check_options(picture, picture.settled(options.preset))
+    if out is not None:
+        settle_output(out, "graph.png", source=program)
+    if picture.write_labels is not None:
+        settle_output(picture.write_labels, "labels.json", source=program)
+    if picture.frames is not None:
+        check_folder(picture.frames)
+
+
+def _check_suffix(out: Path | None, view: str) -> None:
+    """Refuse a name that promises another format than is written."""
+    if out is None:
+        return
+    suffix = out.suffix.lower()
+    if suffix in _OTHER_PICTURES or (suffix == ".svg" and view != "graph"):
+        raise OptionError(
+            f"pictures are written as PNG, not as {suffix[1:].upper()}",
+            where=str(out),
+            fix=f"-o {shell_word(str(out.with_suffix('.png')))}",
         )
-        if facts["drawn_edges"] < facts["edges"]:
-            say(f"  {facts['drawn_edges']:,} of the edges are drawn, chosen by a hash")
-    say(f"{width} x {height} pixels in {seconds[0]:.1f} s: {path}")
-    next_step(f"ipuc info {shell_word(str(path))}")
 
 
-def _graph(
-    opened: Opened,
-    path: Path,
-    size: int,
-    palette: str,
-    mode: Any,
-    seed: int,
-    bar: Progress,
-) -> dict[str, Any]:
-    """Draw the vertex graph: scene, layout, paint."""
-    bar("scene", 0, 1)
-    scene = scene_of(opened.program)
-    bar("scene", 1, 1)
-    layout = place(scene, seed=seed, progress=lambda part: bar("layout", int(1000 * part), 1000))
-    bar("paint", 0, 1)
-    painting = paint(scene, layout, size=size, palette=palette, mode=mode)
-    about = {
-        **scene.provenance,
-        **_provenance(opened),
-        "ipuc.view": "graph",
-        "ipuc.seed": str(seed),
-        "ipuc.palette": palette,
-        "ipuc.mode": mode,
-        "ipuc.nodes": str(scene.nodes),
-        "ipuc.vertices": str(scene.vertices),
-        "ipuc.regions": str(scene.regions),
-        "ipuc.edges": str(scene.edges),
-    }
-    save_png(painting.image, path, about)
-    bar("paint", 1, 1)
-    return {
-        "view": "graph",
-        "nodes": scene.nodes,
-        "vertices": scene.vertices,
-        "regions": scene.regions,
-        "edges": scene.edges,
-        "drawn_points": painting.drawn_points,
-        "drawn_edges": painting.drawn_edges,
-        "size": size,
-        "pixels": list(painting.image.size),
-    }
+def _say_graph(facts: dict[str, Any]) -> None:
+    """What a picture of the graph shows."""
+    say(
+        f"vertex graph: {facts['nodes']:,} nodes ({facts['vertices']:,} vertices + "
+        f"{facts['regions']:,} regions), {facts['edges']:,} edges"
+    )
+    if facts["drawn_edges"] < facts["edges"]:
+        say(f"  {facts['drawn_edges']:,} of the edges are drawn, chosen by a hash")
+    if "labels" in facts:
+        left = facts["unlabelled"]
+        say(f"  {counted(facts['labels'], 'cell')} named" + (f", {left:,} not" if left else ""))
+    if "frames" in facts:
+        say(f"  {counted(facts['frames'], 'superstep')}, a picture each")
+
+
+def _command(ctx: click.Context, source: Path) -> str:
+    """The command that draws the same picture: all that was given but where to write it."""
+    words = ["ipuc", "render", source.name]
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(parameter.name or "")
+        if given is not click.core.ParameterSource.COMMANDLINE or parameter.name in _NOT_TOLD:
+            continue
+        value = ctx.params[parameter.name or ""]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            flags = parameter.opts if value else parameter.secondary_opts
+            words.append(flags[0])
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [parameter.opts[0], str(one)]
+    return " ".join(shell_word(word) for word in words)
 
 
 def _ops(opened: Opened, path: Path, size: int) -> dict[str, Any]:

@@ -1,147 +1,264 @@
 """The light of a scene: fields of density for many nodes, dots and lines for few.
 
-Source: the reference notes' sections 3.6 and 9.3 for the many; the few are our own.
+Source: the reference notes' sections 3.6 and 9.3 for the many; the few are our own. Nodes and edges
+are taken block by block, so that memory is that of the canvases.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.render import raster
+from ipuc.render.colouring import Colouring, bytes_of
 from ipuc.render.palettes import colour
 from ipuc.render.place import DISC, Layout
+from ipuc.render.raster import View
 from ipuc.render.scene import REGION, VERTEX, Scene
 
 Floats = NDArray[np.float32]
-Mode = Literal["density", "activity"]
+Int32s = NDArray[np.int32]
+Told = Callable[[float], None]
+
+#: Nodes, or rows of pixels times a thousand, handled at once.
+_BLOCK = 1 << 21
+
+#: Pixels to which a line shines fully; of a longer one, every pixel gets less.
+_LONGEST = 60.0
+
+#: Samples for a pixel of length.
+_SAMPLES = 0.7
 
 
-def density_light(
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What many nodes and edges leave on the pixels of a view.
+
+    Attributes:
+        density: [h, w] light of nodes in units of the disc's mean.
+        edge: [h, w] light of edges; 1 is what a fifth of the lit pixels reach.
+        hue: [k, h, w] colour of nodes and edges, times the light of `weight`.
+        weight: [h, w] light that `hue` is an average over.
+        drawn_edges: edges that fell into the view and were drawn.
+    """
+
+    density: Floats
+    edge: Floats
+    hue: Floats
+    weight: Floats
+    drawn_edges: int
+
+
+def expose(
     scene: Scene,
     layout: Layout,
-    chosen: tuple[NDArray[np.int32], NDArray[np.int32]],
+    view: View,
+    colouring: Colouring | None,
     stride: int,
-    size: int,
-    table: Floats,
-    mode: Mode,
-) -> Floats:
-    """Paint many nodes as fields of density, activity and edges.
+    told: Told = lambda _: None,
+) -> Exposure:
+    """Put the light of all nodes, and of one edge in `stride`, on a canvas.
 
-    Brightness is anchored to the disc's mean density, never to the brightest pixel, so that
-    pictures of different graphs compare.
+    Density is in units of the disc's mean, never of the brightest pixel, so that pictures of
+    different graphs compare. An edge's light grows with the bytes that it carries.
 
     Args:
-        scene: nodes, edges and activity.
+        scene: nodes and edges.
         layout: positions and light.
-        chosen: ends of the edges to draw, one in `stride`.
-        stride: how many edges each drawn one stands for.
-        size: pixels per side.
-        table: [steps, 3] ramp in linear light.
-        mode: what the colour means.
-
-    Returns:
-        [size, size, 3] linear light.
+        view: which part, and how large.
+        colouring: colours of nodes; None if only density is wanted.
+        stride: one edge in this many is drawn, chosen by a hash of its number.
+        told: is told the finished fraction.
     """
-    xy = layout.xy * np.float32(size)
-    mean = max(scene.nodes, 1) / (np.pi * (DISC * size) ** 2)
+    channels = colouring.channels if colouring else 0
+    mean = mean_density(scene, view)
     # A picture finer than its nodes needs a wider blur, or the sea turns into loose grains.
     sigma = float(np.clip(0.45 / np.sqrt(mean), 0.8, 4))
-    per_mean = np.float32(1 / mean)
-    density = raster.blur(raster.points(xy, layout.light, size), sigma) * per_mean
-    edge = np.zeros_like(density)
-    vertex, region = chosen
-    if vertex.size:
-        light = layout.light[vertex] * np.float32(stride)
-        edge = raster.lines(xy, vertex, region, light, size, samples=0.7, longest=60)
-        edge = raster.blur(edge, 0.8)
-        edge /= _quantile(edge, 0.8)
-    if mode == "density":
-        value = np.float32(0.40) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
-        return colour(table, _shoulder(value))
-    rank = ranks(scene.activity)
-    busy = raster.blur(raster.points(xy, layout.light * rank, size), sigma) * per_mean
-    hue = busy / np.maximum(density, np.float32(1e-6))
-    hue += np.float32(0.04) * np.log1p(np.maximum(density - 3, 0))
+    points = np.zeros((1 + channels, *view.shape), np.float32)
+    for nodes in blocks(scene.nodes):
+        at = view.pixels(layout.xy[nodes])
+        raster.deposit(points, at, _light_of(layout.light[nodes], colouring, nodes))
+    told(0.1)
+    lines = np.zeros_like(points)
+    drawn = 0
+    seen = 0
+    for vertex, region in chosen_edges(scene, stride):
+        low, high = view.pixels(layout.xy[vertex]), view.pixels(layout.xy[region])
+        inside = _near(low, high, view)
+        light = layout.light[vertex] * _burden(scene, region)
+        raster.lines(
+            lines,
+            low[inside],
+            high[inside],
+            _light_of(light[inside], colouring, vertex[inside]),
+            samples=_SAMPLES,
+            longest=_LONGEST,
+        )
+        drawn += int(np.count_nonzero(inside))
+        seen += vertex.size * stride
+        told(0.1 + 0.6 * min(seen / max(scene.edges, 1), 1.0))
+    for plane in points:
+        plane[:] = raster.blur(plane, sigma) * np.float32(1 / mean)
+    for plane in lines:
+        plane[:] = raster.blur(plane, 0.8)
+    lines /= _quantile(lines[0], 0.8)
+    told(0.8)
+    # Filaments take the colour of what they join, but a cell's nodes outweigh them.
+    share = np.float32(0.12)
+    hue = points[1:] + share * lines[1:]
+    return Exposure(points[0], lines[0], hue, points[0] + share * lines[0], drawn)
+
+
+def mean_density(scene: Scene, view: View) -> float:
+    """Nodes for a pixel, on the average of the disc."""
+    return max(scene.nodes, 1) / (np.pi * (DISC * view.scale) ** 2)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Cut a range of nodes."""
+    for first in range(0, count, _BLOCK):
+        yield slice(first, min(first + _BLOCK, count))
+
+
+def chosen_edges(scene: Scene, stride: int) -> Iterator[tuple[Int32s, Int32s]]:
+    """One edge in `stride`, by a hash of its number: a step would follow the graph's order."""
+    first = 0
+    for vertex, region in scene.edge_blocks():
+        if stride > 1:
+            number = np.arange(first, first + vertex.size, dtype=np.uint64)
+            mixed = (number * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+            keep = mixed * np.uint64(stride) < np.uint64(1 << 24)
+            yield vertex[keep], region[keep]
+        else:
+            yield vertex, region
+        first += vertex.size
+
+
+def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: slice) -> Floats:
+    """Turn some rows of an exposure into light: [rows, w, 3], linear."""
+    density = np.maximum(exposure.density[rows], 0)
+    edge = np.maximum(exposure.edge[rows], 0)
+    tone = np.float32(0.40) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
+    if colouring is None:
+        return colour(table, _shoulder(tone))
     presence = 1 - np.exp(np.float32(-0.8) * density - np.float32(0.1) * edge)
-    linear = colour(table, np.clip(hue, 0.12, 1)) * (presence ** np.float32(1.3))[..., None]
+    hue = np.maximum(exposure.hue[:, rows], 0) / np.maximum(exposure.weight[rows], 1e-6)
+    if colouring.channels == 1:
+        value = hue[0] + np.float32(0.04) * np.log1p(np.maximum(density - 3, 0))
+        linear = colour(table, np.clip(value, 0.12, 1)) * (presence ** np.float32(1.3))[..., None]
+    else:
+        # Classes have one brightness each, so density must show in theirs: dim sea, full tissue,
+        # and nuclei on their way to white.
+        linear = np.moveaxis(hue, 0, -1) * np.clip(1.25 * tone, 0, 1)[..., None]
+        linear += (1 - linear) * (0.55 * np.clip(tone - 0.9, 0, 1))[..., None]
     linear += table[0] * (1 - presence)[..., None]
-    return linear
+    return np.asarray(linear, np.float32)
 
 
-def dots_light(
+def dots(
     scene: Scene,
     layout: Layout,
-    chosen: tuple[NDArray[np.int32], NDArray[np.int32]],
-    size: int,
-    spacing: float,
+    view: View,
     table: Floats,
-    mode: Mode,
-) -> Floats:
+    colouring: Colouring | None,
+) -> tuple[Floats, int]:
     """Paint few nodes as dots joined by lines, regions under vertices.
 
     Args:
-        scene: nodes, edges and activity.
+        scene: nodes and edges.
         layout: positions.
-        chosen: ends of the edges to draw.
-        size: pixels per side.
-        spacing: mean distance of nodes in pixels.
+        view: which part, and how large.
         table: [steps, 3] ramp in linear light.
-        mode: what the colour means.
+        colouring: colours of nodes; None to colour by kind.
 
     Returns:
-        [size, size, 3] linear light.
+        [h, w, 3] linear light, and how many edges were drawn.
     """
-    xy = layout.xy * np.float32(size)
-    radius = dot_radii(scene, xy, spacing, size)
-    rank = ranks(scene.activity)
-    linear = np.broadcast_to(table[0], (size, size, 3)).astype(np.float32)
-    if chosen[0].size:
-        width = float(np.clip(0.03 * spacing, 0.6, 2.5e-3 * size))
-        light = np.ones(chosen[0].size, np.float32)
-        edge = raster.lines(xy, *chosen, light, size, samples=2, longest=4e4, smooth=True)
+    spacing = float(1 / np.sqrt(mean_density(scene, view)))
+    radius = dot_radii(scene, layout.xy, spacing / view.scale) * np.float32(view.scale)
+    linear = np.broadcast_to(table[0], (*view.shape, 3)).astype(np.float32)
+    width = float(np.clip(0.03 * spacing, 0.6, 2.5e-3 * view.scale))
+    strands = np.zeros((1, *view.shape), np.float32)
+    drawn = 0
+    for vertex, region in scene.edge_blocks():
+        low, high = view.pixels(layout.xy[vertex]), view.pixels(layout.xy[region])
+        inside = _near(low, high, view)
+        light = np.ones((1, int(np.count_nonzero(inside))), np.float32)
+        ends = low[inside], high[inside]
+        raster.lines(strands, *ends, light, samples=2, longest=4e4, smooth=True)
+        drawn += light.size
+    if drawn:
         # Times sigma sqrt(2 pi): the middle of one lonely line becomes 1.
-        edge = raster.blur(edge, width) * np.float32(width * np.sqrt(2 * np.pi))
+        edge = raster.blur(strands[0], width) * np.float32(width * np.sqrt(2 * np.pi))
         # Where thousands cross, each must be fainter, or they fill the cell with one flat tone.
         crowd = max(float(_quantile(edge, 0.9)), 1.0)
         edge *= np.float32(1 / crowd**0.6)
         alpha = np.float32(0.85) * np.clip(1.6 * edge, 0, 1)
         _over(linear, colour(table, 0.26 + 0.13 * np.log1p(edge)), alpha)
+    at = view.pixels(layout.xy)
+    reach = np.asarray([view.width, view.height], np.float32)
+    shown = ((at > -radius[:, None] - 2) & (at < reach + radius[:, None] + 2)).all(axis=1)
     for kind, tone in ((REGION, 0.60), (VERTEX, 0.92)):
-        members = np.flatnonzero(scene.kind == kind)
-        value = np.full(members.size, tone, np.float32)
-        if mode == "activity":
-            value = (0.2 + 0.8 * rank[members]).astype(np.float32)
-        cover, total = raster.discs(xy[members], radius[members], value, size)
-        _over(linear, colour(table, total / np.maximum(cover, 1e-6)), np.minimum(cover, 1))
-    return linear
+        members = np.flatnonzero((scene.kind == kind) & shown)
+        light = np.full((1, members.size), tone, np.float32)
+        if colouring is not None:
+            light = colouring.of(members)
+            light = 0.2 + 0.8 * light if colouring.channels == 1 else light
+        planes = np.zeros((1 + light.shape[0], *view.shape), np.float32)
+        raster.discs(planes, at[members], radius[members], np.asarray(light, np.float32))
+        mean = planes[1:] / np.maximum(planes[0], 1e-6)
+        shining = colour(table, mean[0]) if len(mean) == 1 else np.moveaxis(mean, 0, -1)
+        _over(linear, shining, np.minimum(planes[0], 1))
+    return linear, drawn
 
 
-def dot_radii(scene: Scene, xy: Floats, spacing: float, size: int) -> Floats:
-    """Size dots by the room round them: [n] radii in pixels, vertices larger than regions."""
+def dot_radii(scene: Scene, xy: Floats, spacing: float) -> Floats:
+    """Size dots by the room round them: [n] radii in units of the square, vertices the larger.
+
+    Args:
+        scene: nodes.
+        xy: [n, 2] positions in the unit square.
+        spacing: mean distance of nodes, in the same unit.
+    """
     # Density on a grid of about four nodes a cell, smoothed, says how much room there is.
     grid = int(np.clip(np.sqrt(scene.nodes / 4), 1, 256))
-    scaled = xy * np.float32(grid / size)
-    count = raster.points(scaled, np.ones(scene.nodes, np.float32), grid)
-    if grid >= 8:
-        count = raster.blur(count, 0.7)
+    scaled = xy * np.float32(grid)
+    count = np.zeros((1, grid, grid), np.float32)
+    raster.deposit(count, np.clip(scaled, 0, grid - 1), np.ones((1, scene.nodes), np.float32))
+    crowd = raster.blur(count[0], 0.7) if grid >= 8 else count[0]
     at = np.clip(scaled.astype(np.int32), 0, grid - 1)
-    local = size / grid / np.sqrt(np.maximum(count[at[:, 1], at[:, 0]], 0.5))
+    local = 1 / grid / np.sqrt(np.maximum(crowd[at[:, 1], at[:, 0]], 0.5))
     room = np.minimum(local, 1.2 * spacing)
     part = np.where(scene.kind == VERTEX, 0.30, 0.19)
-    largest = np.where(scene.kind == VERTEX, size / 70, size / 100)
-    return np.asarray(np.clip(part * room, 0.7, largest), np.float32)
+    largest = np.where(scene.kind == VERTEX, 1 / 70, 1 / 100)
+    return np.asarray(np.clip(part * room, 0.0005, largest), np.float32)
 
 
-def ranks(values: Floats) -> Floats:
-    """Rank of every value from 0 to 1; equal values share their mean rank."""
-    if values.size < 2:
-        return np.full(values.size, 0.5, np.float32)
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(count) - 0.5 * (count + 1)
-    return np.asarray((middle / (values.size - 1))[inverse], np.float32)
+def _light_of(light: Floats, colouring: Colouring | None, nodes: slice | Int32s) -> Floats:
+    """Light, and light times colour: [1 + k, b]."""
+    if colouring is None:
+        return np.asarray(light[None], np.float32)
+    return np.concatenate([light[None], light * colouring.of(nodes)]).astype(np.float32)
+
+
+def _burden(scene: Scene, region: Int32s) -> Floats:
+    """Light of edges for the bytes that they carry: the square root, so that small ones show.
+
+    Eight bytes, a word of the chip's memory, are 1; from 512 bytes on it is 8.
+    """
+    carried = np.clip(bytes_of(scene, region), 1, 512) / np.float32(8)
+    return np.asarray(np.sqrt(carried), np.float32)
+
+
+def _near(low: Floats, high: Floats, view: View) -> NDArray[np.bool_]:
+    """Which lines have a bounding box that meets the view."""
+    side = np.array([view.width, view.height], np.float32)
+    return np.asarray(
+        ((np.minimum(low, high) < side) & (np.maximum(low, high) >= 0)).all(axis=1), np.bool_
+    )
 
 
 def _shoulder(value: Floats) -> Floats:

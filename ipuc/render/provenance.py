@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ipuc.errors import ContainerError
+from ipuc.files import whole
 
 #: The text chunk that every picture of ours has: the version that drew it.
 MARK = "ipuc.version"
@@ -29,6 +32,38 @@ class PictureInfo:
     def ours(self) -> bool:
         """Whether this program drew it."""
         return MARK in self.text
+
+
+def save_png(
+    image: Image.Image, path: Path, provenance: dict[str, str], dpi: int | None = None
+) -> None:
+    """Write a PNG with text chunks, whole or not at all; equal pixels give equal bytes.
+
+    A picture of few colours is written with a table of them, which is smaller.
+
+    Raises:
+        ContainerError: the file cannot be written.
+    """
+    info = PngImagePlugin.PngInfo()
+    for key, value in sorted(provenance.items()):
+        info.add_itxt(key, value)
+    if image.mode == "RGB" and image.getcolors(256):
+        image = _indexed(image)
+    more = {"dpi": (dpi, dpi)} if dpi else {}
+    data = io.BytesIO()
+    image.save(data, "PNG", pnginfo=info, compress_level=6, **more)
+    with whole(path, "the picture") as stream:
+        stream.write(data.getbuffer())
+
+
+def _indexed(image: Image.Image) -> Image.Image:
+    """Write a picture of up to 256 colours with a table of them; no pixel changes."""
+    packed = np.asarray(image).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    colours, index = np.unique(packed, return_inverse=True)
+    made = Image.fromarray(index.reshape(packed.shape).astype(np.uint8), "P")
+    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+    made.putpalette(parts.astype(np.uint8).tobytes())
+    return made
 
 
 def read_png(path: Path) -> PictureInfo:

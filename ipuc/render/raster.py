@@ -1,48 +1,94 @@
-"""Light on a canvas: points, discs, lines and blur, as array operations."""
+"""Light on a canvas: points, discs, lines and blur, as array operations block by block."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Int32s = NDArray[np.int32]
 
-#: Stamp pixels or line samples handled at once: bounds memory.
+#: Points, stamp pixels or line samples handled at once: bounds memory.
 BLOCK = 1 << 22
 
+#: Numbers of samples that a line may have.
+_SAMPLES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048])
 
-def points(xy: Floats, light: Floats, size: int) -> Floats:
-    """Add every point's light to the pixel that holds it: [size, size].
+#: Rows that are blurred at once.
+_ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A window on the unit square of a layout, and its pixels.
+
+    Attributes:
+        left: horizontal position of the window's left edge in the unit square.
+        top: vertical position of its upper edge.
+        scale: pixels for one unit.
+        width: pixels across.
+        height: pixels down.
+    """
+
+    left: float
+    top: float
+    scale: float
+    width: int
+    height: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a canvas."""
+        return self.height, self.width
+
+    def pixels(self, xy: Floats) -> Floats:
+        """Turn positions in the unit square into pixels of the window: [n, 2]."""
+        corner = np.array([self.left, self.top], np.float32)
+        return np.asarray((xy - corner) * np.float32(self.scale), np.float32)
+
+    def finer(self, factor: int) -> View:
+        """The same window with `factor` times as many pixels per side."""
+        return View(
+            self.left, self.top, self.scale * factor, self.width * factor, self.height * factor
+        )
+
+
+def whole_view(size: int) -> View:
+    """The whole unit square on `size` pixels per side."""
+    return View(0.0, 0.0, float(size), size, size)
+
+
+def deposit(planes: Floats, at: Floats, light: Floats) -> None:
+    """Add every point's light to the pixel that holds it; points outside are dropped.
 
     Args:
-        xy: [n, 2] positions in pixels.
-        light: [n] light of every point.
-        size: pixels per side.
+        planes: [k, rows, columns], added to in place.
+        at: [n, 2] positions in pixels.
+        light: [k, n] light of every point, for each plane.
     """
-    at = xy.astype(np.int32)
-    np.clip(at, 0, size - 1, out=at)
-    flat = at[:, 1] * np.int32(size) + at[:, 0]
-    return _accumulate(flat, light, size)
+    _, rows, columns = planes.shape
+    for first in range(0, len(at), BLOCK):
+        place = np.floor(at[first : first + BLOCK]).astype(np.int64)
+        x, y = place[:, 0], place[:, 1]
+        inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
+        flat = y * columns + x
+        every = bool(inside.all())
+        for plane, part in zip(planes, light[:, first : first + BLOCK], strict=True):
+            _add(plane, flat if every else flat[inside], part if every else part[inside])
 
 
-def discs(xy: Floats, radius: Floats, value: Floats, size: int) -> tuple[Floats, Floats]:
+def discs(planes: Floats, xy: Floats, radius: Floats, value: Floats) -> None:
     """Stamp soft-edged discs, placed to a fraction of a pixel.
 
     Args:
+        planes: [1 + k, rows, columns]: the first gets the coverage (over 1 where discs overlap),
+            the others the sum of coverage times value.
         xy: [n, 2] centres in pixels.
         radius: [n] radii in pixels.
-        value: [n] what is averaged where discs overlap.
-        size: pixels per side.
-
-    Returns:
-        [size, size] coverage (over 1 where discs overlap) and [size, size] sum of coverage times
-        value.
+        value: [k, n] what is averaged where discs overlap.
     """
-    cover = np.zeros((size, size), np.float32)
-    total = np.zeros((size, size), np.float32)
+    _, rows, columns = planes.shape
     reach = np.ceil(radius + 1).astype(np.int64)
     for half in np.unique(reach).tolist():
         axis = np.arange(-half, half + 1, dtype=np.float32)
@@ -55,86 +101,86 @@ def discs(xy: Floats, radius: Floats, value: Floats, size: int) -> tuple[Floats,
             dy = axis[None, :] + 0.5 - (xy[at, 1] - corner[:, 1])[:, None]
             distance = np.hypot(dy[:, :, None], dx[:, None, :])
             alpha = np.clip(radius[at, None, None] + 0.5 - distance, 0, 1)
-            x = (corner[:, 0, None] + axis[None, :]).astype(np.int32)
-            y = (corner[:, 1, None] + axis[None, :]).astype(np.int32)
-            inside = ((x >= 0) & (x < size))[:, None, :] & ((y >= 0) & (y < size))[:, :, None]
-            flat = (y[:, :, None] * size + x[:, None, :])[inside]
-            cover += _accumulate(flat, alpha[inside], size)
-            total += _accumulate(flat, (alpha * value[at, None, None])[inside], size)
-    return cover, total
+            x = (corner[:, 0, None] + axis[None, :]).astype(np.int64)
+            y = (corner[:, 1, None] + axis[None, :]).astype(np.int64)
+            inside = ((x >= 0) & (x < columns))[:, None, :] & ((y >= 0) & (y < rows))[:, :, None]
+            flat = (y[:, :, None] * columns + x[:, None, :])[inside]
+            _add(planes[0], flat, alpha[inside])
+            for plane, one in zip(planes[1:], value, strict=True):
+                _add(plane, flat, (alpha * one[at, None, None])[inside])
 
 
 def lines(
-    xy: Floats,
-    start: Int32s,
-    end: Int32s,
+    planes: Floats,
+    low: Floats,
+    high: Floats,
     light: Floats,
-    size: int,
     *,
     samples: float,
     longest: float,
     smooth: bool = False,
-) -> Floats:
-    """Add lines as rows of points: [size, size], about `light` per pixel of length.
+) -> None:
+    """Add lines as rows of points, about `light` per pixel of length.
 
     Args:
-        xy: [n, 2] node positions in pixels.
-        start: [m] node at one end of every line.
-        end: [m] node at the other end.
-        light: [m] light per pixel of length.
-        size: pixels per side.
+        planes: [k, rows, columns], added to in place.
+        low: [m, 2] one end of every line, in pixels.
+        high: [m, 2] the other end.
+        light: [k, m] light per pixel of length, for each plane.
         samples: points per pixel of length; their position is jittered by a fixed hash.
         longest: a line longer than this many pixels gets only as much light as this length, so a
             hub with thousands of long lines glows instead of fogging.
         smooth: spread each point over the four nearest pixels.
     """
-    canvas = np.zeros((size, size), np.float32)
-    block = BLOCK // 16
-    for first in range(0, start.size, block):
-        low = xy[start[first : first + block]]
-        step = xy[end[first : first + block]] - low
-        length = np.hypot(step[:, 0], step[:, 1])
-        count = np.maximum(np.ceil(np.minimum(length, longest) * samples), 1).astype(np.int64)
-        share = light[first : first + block] * np.minimum(length, longest) / count
-        for cut in _cuts(count):
-            number = count[cut]
-            line = np.repeat(np.arange(number.size), number)
-            nth = np.arange(line.size) - np.repeat(np.cumsum(number) - number, number)
+    near, far = _clip(low, high, planes.shape[2], planes.shape[1])
+    seen = np.flatnonzero(far >= near)
+    near, part = near[seen], (far - near)[seen]
+    step = (high[seen] - low[seen]).astype(np.float32)
+    length = np.maximum(np.hypot(step[:, 0], step[:, 1]), np.float32(1e-6))
+    start = low[seen] + near[:, None] * step
+    step *= part[:, None]
+    lit = np.minimum(length, np.float32(longest)) * part
+    which = np.searchsorted(_SAMPLES, lit * np.float32(samples), side="left")
+    which = np.minimum(which, _SAMPLES.size - 1)
+    jitter = (seen * 0.7548776662 % 1.0).astype(np.float32)
+    for index in np.unique(which).tolist():
+        count = int(_SAMPLES[index])
+        members = np.flatnonzero(which == index)
+        nth = np.arange(count, dtype=np.float32)
+        room = max(BLOCK // (4 * count), 1)
+        for cut in (members[first : first + room] for first in range(0, members.size, room)):
             if smooth:
-                t = (nth + 0.5) / number[line]
+                t = np.broadcast_to((nth + np.float32(0.5)) / count, (cut.size, count))
             else:
-                jitter = (nth * 0.6180339887 + line * 0.7548776662) % 1.0
-                t = (nth + jitter) / number[line]
-            at = low[cut][line] + t[:, None].astype(np.float32) * step[cut][line]
-            if smooth:
-                _bilinear(canvas, at, share[cut][line], size)
-            else:
-                canvas += points(at, share[cut][line], size)
-    return canvas
+                shift = (nth * np.float32(0.6180339887) + jitter[cut, None]) % np.float32(1)
+                t = (nth + shift) / np.float32(count)
+            at = np.empty((cut.size * count, 2), np.float32)
+            for axis in (0, 1):
+                line = start[cut, axis, None] + t * step[cut, axis, None]
+                at[:, axis] = line.reshape(-1)
+            share = light[:, seen[cut]] * (lit[cut] / np.float32(count))
+            (_bilinear if smooth else deposit)(planes, at, np.repeat(share, count, axis=1))
 
 
 def blur(image: Floats, sigma: float) -> Floats:
-    """Gaussian blur with black outside; wide ones on a reduced image."""
+    """Gaussian blur of [rows, columns] with black outside; wide ones on a reduced image."""
     if sigma > 8:
         factor = int(sigma // 4)
-        small = blur(_shrink(image, factor), sigma / factor)
-        return _enlarge(small, factor, image.shape)
+        small = blur(shrink(image, factor), sigma / factor)
+        return enlarge(small, factor, image.shape, slice(0, image.shape[0]))
     half = max(int(np.ceil(3 * sigma)), 1)
     at = np.arange(-half, half + 1)
     kernel = np.exp(-0.5 * (at / sigma) ** 2)
     kernel = (kernel / kernel.sum()).astype(np.float32)
-    for axis in (0, 1):
-        out = image * kernel[half]
-        for offset in range(1, half + 1):
-            weight = kernel[half + offset]
-            if axis == 0:
-                out[offset:] += weight * image[:-offset]
-                out[:-offset] += weight * image[offset:]
-            else:
-                out[:, offset:] += weight * image[:, :-offset]
-                out[:, :-offset] += weight * image[:, offset:]
-        image = out
-    return image
+    out = np.empty_like(image)
+    rows = image.shape[0]
+    # In bands with a margin: the canvas is large, and what a band needs fits into the cache.
+    for first in range(0, rows, _ROWS):
+        last = min(first + _ROWS, rows)
+        above, below = max(first - half, 0), min(last + half, rows)
+        band = _along_rows(image[above:below], kernel, half)
+        out[first:last] = _along_rows(band.T, kernel, half).T[first - above : last - above]
+    return out
 
 
 def halve(image: Floats) -> Floats:
@@ -143,34 +189,7 @@ def halve(image: Floats) -> Floats:
     return ((top + image[1::2, 0::2] + image[1::2, 1::2]) * np.float32(0.25)).astype(np.float32)
 
 
-def _accumulate(flat: NDArray[np.integer], light: Floats, size: int) -> Floats:
-    """Sum light per flat pixel index: [size, size]."""
-    total = np.bincount(flat, weights=light, minlength=size * size)
-    return total.astype(np.float32).reshape(size, size)
-
-
-def _cuts(count: NDArray[np.int64]) -> list[slice]:
-    """Cut lines into runs of about BLOCK samples."""
-    ends = np.cumsum(count)
-    edges = np.searchsorted(ends, np.arange(BLOCK, int(ends[-1]), BLOCK)).tolist()
-    bounds = sorted({0, *edges, count.size})
-    return [slice(a, b) for a, b in pairwise(bounds)]
-
-
-def _bilinear(canvas: Floats, at: Floats, light: Floats, size: int) -> None:
-    """Share each point's light among the four pixels whose centres surround it."""
-    at = np.clip(at - 0.5, 0, size - 1.001)
-    corner = at.astype(np.int32)
-    part = at - corner
-    flat = corner[:, 1] * size + corner[:, 0]
-    for dy in (0, 1):
-        wy = part[:, 1] if dy else 1 - part[:, 1]
-        for dx in (0, 1):
-            wx = part[:, 0] if dx else 1 - part[:, 0]
-            canvas += _accumulate(flat + (dy * size + dx), light * wy * wx, size)
-
-
-def _shrink(image: Floats, factor: int) -> Floats:
+def shrink(image: Floats, factor: int) -> Floats:
     """Average blocks of factor by factor pixels; the last ones may be padded with black."""
     rows, cols = (-(-side // factor) * factor for side in image.shape)
     padded = np.pad(image, ((0, rows - image.shape[0]), (0, cols - image.shape[1])))
@@ -179,10 +198,10 @@ def _shrink(image: Floats, factor: int) -> Floats:
     return small
 
 
-def _enlarge(image: Floats, factor: int, shape: tuple[int, ...]) -> Floats:
-    """Enlarge linearly by a whole factor and cut to `shape`."""
-    for axis in (0, 1):
-        at = (np.arange(shape[axis]) + 0.5) / factor - 0.5
+def enlarge(image: Floats, factor: int, shape: tuple[int, ...], rows: slice) -> Floats:
+    """Enlarge linearly by a whole factor to `shape`, and keep only some of its rows."""
+    for axis, wanted in ((0, np.arange(rows.start, rows.stop)), (1, np.arange(shape[1]))):
+        at = (wanted + 0.5) / factor - 0.5
         at = np.clip(at, 0, image.shape[axis] - 1)
         low = np.minimum(at.astype(np.int64), max(image.shape[axis] - 2, 0))
         high = np.minimum(low + 1, image.shape[axis] - 1)
@@ -190,3 +209,48 @@ def _enlarge(image: Floats, factor: int, shape: tuple[int, ...]) -> Floats:
         part = part[:, None] if axis == 0 else part[None, :]
         image = image.take(low, axis=axis) * (1 - part) + image.take(high, axis=axis) * part
     return image.astype(np.float32)
+
+
+def _add(plane: Floats, flat: NDArray[np.int64], light: Floats) -> None:
+    """Sum light per flat pixel index into one plane."""
+    np.add.at(plane.reshape(-1), flat, light.astype(np.float32, copy=False))
+
+
+def _clip(low: Floats, high: Floats, width: int, height: int) -> tuple[Floats, Floats]:
+    """The part t0..t1 of every line that is in the window; t1 < t0 where none is.
+
+    Source: Liang and Barsky, "A new concept and method for line clipping" (1984).
+    """
+    near = np.zeros(len(low), np.float32)
+    far = np.ones(len(low), np.float32)
+    for axis, side in ((0, width), (1, height)):
+        begin, step = low[:, axis], high[:, axis] - low[:, axis]
+        still = np.abs(step) < 1e-9
+        safe = np.where(still, 1, step)
+        one, two = -begin / safe, (side - begin) / safe
+        near = np.maximum(near, np.where(still, 0, np.minimum(one, two)))
+        far = np.minimum(far, np.where(still, 1, np.maximum(one, two)))
+        far[still & ((begin < 0) | (begin >= side))] = -1
+    return near, far
+
+
+def _bilinear(planes: Floats, at: Floats, light: Floats) -> None:
+    """Share each point's light among the four pixels whose centres surround it."""
+    at = at - np.float32(0.5)
+    corner = np.floor(at)
+    part = at - corner
+    for dy in (0, 1):
+        wy = part[:, 1] if dy else 1 - part[:, 1]
+        for dx in (0, 1):
+            wx = part[:, 0] if dx else 1 - part[:, 0]
+            deposit(planes, corner + np.array([dx, dy], np.float32), light * (wy * wx))
+
+
+def _along_rows(image: Floats, kernel: Floats, half: int) -> Floats:
+    """Convolve along the first axis."""
+    out = image * kernel[half]
+    for offset in range(1, half + 1):
+        weight = kernel[half + offset]
+        out[offset:] += weight * image[:-offset]
+        out[:-offset] += weight * image[offset:]
+    return np.asarray(out, np.float32)

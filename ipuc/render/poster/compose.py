@@ -1,0 +1,424 @@
+"""A poster of a scene: the painted disc, and the words and windows that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipuc.errors import OptionError, nearest
+from ipuc.render.colouring import Colouring
+from ipuc.render.paint import Painting, finest, hold_to_memory, on_ground, paint
+from ipuc.render.palettes import Rgb, palette_named, ramp, readable_on, rgb_of, to_bytes
+from ipuc.render.place import DISC, Layout
+from ipuc.render.poster.elements import (
+    ASCENT,
+    Bar,
+    Box,
+    Dot,
+    Element,
+    Line,
+    Poster,
+    Raster,
+    Text,
+    text_width,
+)
+from ipuc.render.poster.leaders import Placed, Request, Territory, lay_out
+from ipuc.render.poster.naming import CellMap, Named, map_cells
+from ipuc.render.poster.page import Page, make_page
+from ipuc.render.raster import View
+from ipuc.render.scene import Scene
+from ipuc.render.words import Words
+
+#: From one line of a label to the next, in sizes of its letters.
+_LEADING = 1.28
+
+#: Tones of a ramp that a legend shows.
+_TONES = 48
+
+#: An inset shows this many times its cell's root mean square radius across.
+_WINDOW = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a poster is to look.
+
+    Attributes:
+        size: width of the page, or width and height.
+        palette: name of the colours.
+        colouring: what colour means; None for a density picture.
+        ground: colour of the page; None for the palette's own, "transparent" for none.
+        title: above the picture; empty for none.
+        labels: cells to label, the most important first; None for none.
+        insets: layers of which a part is magnified; LAYER or LAYER@TIMES each.
+        words: caption.
+        dither: scatter only the palette's eight tones.
+        legend: say what colours mean.
+    """
+
+    size: int | tuple[int, int]
+    palette: str
+    colouring: Colouring | None
+    words: Words
+    ground: str | None = None
+    title: str = ""
+    labels: Sequence[Named] | None = None
+    insets: Sequence[str] = ()
+    dither: bool = False
+    legend: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A poster and what is on it.
+
+    Attributes:
+        poster: ready to be drawn or written.
+        painting: of the disc.
+        named: cells that have a label.
+        unnamed: cells that have none.
+    """
+
+    poster: Poster
+    painting: Painting
+    named: int
+    unnamed: int
+
+
+def compose(
+    scene: Scene, layout: Layout, look: Look, told: Callable[[float], None] = lambda _: None
+) -> Composed:
+    """Make a poster.
+
+    Args:
+        scene: what is shown.
+        layout: where its nodes are.
+        look: how.
+        told: is told the finished fraction, 0 to 1.
+
+    Raises:
+        OptionError: an inset's layer or a colour is unknown, or memory does not suffice.
+    """
+    maker = _Maker(scene, layout, look)
+    return maker.make(told)
+
+
+class _Maker:
+    """What the parts of a poster share while it is made."""
+
+    def __init__(self, scene: Scene, layout: Layout, look: Look) -> None:
+        self.scene, self.layout, self.look = scene, layout, look
+        self.palette = palette_named(look.palette)
+        own = rgb_of(self.palette.ramp[0])
+        clear = look.ground == "transparent"
+        self.ground: Rgb | None = None if clear else rgb_of(look.ground) if look.ground else own
+        self.cut_out = self.ground != own
+        # Letters on a transparent page: nobody knows what will be behind, so they suit white.
+        self.under = self.ground or (254, 254, 253)
+        self.ink = readable_on("#8a8a88", self.under)
+        self.strong = readable_on("#c9c6bd" if sum(self.under) < 380 else "#1c1c1c", self.under)
+        self.elements: list[Element] = []
+        self.windows = [window_of(scene, layout, text) for text in look.insets]
+        titles = dict.fromkeys(one.title for one in scene.layers)
+        self.colour_of = {
+            title: self.palette.classes[at % len(self.palette.classes)]
+            for at, title in enumerate(titles)
+        }
+
+    def make(self, told: Callable[[float], None]) -> Composed:
+        """Put everything together, from back to front."""
+        look = self.look
+        labelled = bool(look.labels)
+        framed = labelled or bool(self.windows) or isinstance(look.size, tuple)
+        lines = look.words.lines()
+        foot = max(len(lines), self._legend_lines()) if framed else 0
+        page = make_page(
+            look.size,
+            widest=max((_widest(label) for label in look.labels or ()), default=0.0),
+            insets=len(self.windows),
+            title=bool(look.title),
+            foot_lines=foot + labelled,
+        )
+        view = self._disc_view(page, whole=not framed)
+        self._hold([view, *(self._inset_view(page, at) for at in range(len(self.windows)))])
+        share = 1 / (1 + len(self.windows))
+        painting = self._picture(view, lambda part: told(share * part))
+        corner = (
+            round(page.centre[0] - (0.5 - view.left) * view.scale),
+            round(page.centre[1] - (0.5 - view.top) * view.scale),
+        )
+        self.elements.append(Raster(corner, self._finished(painting, view)))
+        placed, left_out = self._labels(page) if labelled else ([], 0)
+        for at in range(len(self.windows)):
+            self._inset(page, at, lambda part, at=at: told(share * (1 + at + part)))  # type: ignore[misc]
+        self._title(page)
+        words = list(lines)
+        if labelled:
+            words.append((_unnamed(len(placed), left_out), False))
+        self._caption(page, words, corners=not framed)
+        if look.legend:
+            self._legend(page, corners=not framed)
+        told(1.0)
+        poster = Poster(page.width, page.height, self.ground, self.elements)
+        return Composed(poster, painting, len(placed), left_out)
+
+    def _disc_view(self, page: Page, *, whole: bool) -> View:
+        scale = page.radius / DISC
+        if whole:
+            return View(0.0, 0.0, float(page.width), page.width, page.width)
+        side = 2 * int(np.ceil(1.04 * page.radius))
+        corner = 0.5 - side / 2 / scale
+        return View(corner, corner, scale, side, side)
+
+    def _inset_view(self, page: Page, at: int) -> View:
+        _, _, width, height = page.insets[at]
+        window = self.windows[at]
+        scale = width / window.width
+        left, top = window.x - window.width / 2, window.y - height / scale / 2
+        return View(left, top, scale, width, height)
+
+    def _hold(self, views: Sequence[View]) -> None:
+        """Find out before any painting whether memory suffices."""
+        channels = self.look.colouring.channels if self.look.colouring else 0
+        for view in views:
+            hold_to_memory(finest(self.scene.nodes, view), channels)
+
+    def _picture(self, view: View, told: Callable[[float], None]) -> Painting:
+        look = self.look
+        return paint(
+            self.scene,
+            self.layout,
+            view=view,
+            palette=look.palette,
+            colouring=look.colouring,
+            told=told,
+        )
+
+    def _finished(self, painting: Painting, view: View, *, disc: bool = True):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        """Scatter few tones if asked for, and lay the disc on the page's ground."""
+        image = dithered(painting.image, self.palette.eight) if self.look.dither else painting.image
+        if disc and self.cut_out:
+            rim = rgb_of("#a8aa9f")
+            image = on_ground(image, view, self.ground, rim)
+        return image
+
+    def _labels(self, page: Page) -> tuple[list[Placed], int]:
+        """Place labels and their leaders; how many cells found no room."""
+        labels = list(self.look.labels or ())
+        known = map_cells(self.scene, self.layout)
+        requests = [self._request(label, known, page) for label in labels]
+        territory = Territory(known.owner, DISC)
+        cx, cy = page.centre
+        left, top, right, bottom = page.room
+        room = tuple(
+            (edge - middle) / page.radius
+            for edge, middle in zip((left, top, right, bottom), (cx, cy, cx, cy), strict=True)
+        )
+        placed = lay_out(requests, territory, room)  # type: ignore[arg-type]
+        thin = max(page.radius / 240, 1.0)
+        colour = readable_on(
+            self.palette.eight[1] if sum(self.under) > 380 else "#9a927c", self.under
+        )
+        for one in placed:
+            points = tuple((cx + x * page.radius, cy + y * page.radius) for x, y in one.leader)
+            self.elements.append(Line(points, thin, colour))
+            self.elements.append(Dot(points[-1], max(page.radius / 75, 2.0), colour))
+        for one in placed:
+            self._label(labels[one.request], one, page)
+        return placed, max(len(self.layout.cell_id) - len(placed), 0)
+
+    def _request(self, label: Named, known: CellMap, page: Page) -> Request:
+        lines = _lines(label)
+        width = max(text_width(text, page.letter, bold) for text, bold in lines)
+        size = (width / page.radius, (len(lines) * _LEADING * page.letter) / page.radius)
+        at = known.cells.index(label.cell) if label.cell in known.cells else -1
+        spots = known.places[at] if at >= 0 else np.zeros((0, 2), np.float32)
+        return Request((spots.astype(np.float64) - 0.5) / DISC, size, at)
+
+    def _label(self, label: Named, placed: Placed, page: Page) -> None:
+        """Write the lines of a label, centred."""
+        lines = _lines(label)
+        x = page.centre[0] + placed.centre[0] * page.radius
+        y = page.centre[1] + placed.centre[1] * page.radius
+        y += (ASCENT - len(lines) * _LEADING / 2 + 0.1) * page.letter
+        own = readable_on(self.colour_of.get(self._title_of(label), "#888888"), self.under)
+        for number, (text, bold) in enumerate(lines):
+            at = (x, y + number * _LEADING * page.letter)
+            colour = own if bold else self.strong
+            self.elements.append(Text(at, text, page.letter, colour, bold, "middle"))
+
+    def _title_of(self, label: Named) -> str:
+        return next((one.title for one in self.scene.layers if one.name == label.layer), "")
+
+    def _inset(self, page: Page, at: int, told: Callable[[float], None]) -> None:
+        """Paint a window anew at its own fineness, frame it, and say where it comes from."""
+        left, top, width, height = page.insets[at]
+        view, window = self._inset_view(page, at), self.windows[at]
+        painting = self._picture(view, told)
+        self.elements.append(Raster((left, top), self._finished(painting, view, disc=False)))
+        accent = rgb_of(self.palette.accent)
+        thin = max(page.width / 900, 1.0)
+        self.elements.append(Box((left, top), (width, height), (168, 170, 159), thin))
+        zoom = page.radius / DISC
+        x = page.centre[0] + (window.x - 0.5) * zoom
+        y = page.centre[1] + (window.y - 0.5) * zoom
+        across = window.width * zoom
+        down = across * height / width
+        self.elements.append(
+            Box((x - across / 2, y - down / 2), (across, down), accent, 1.5 * thin)
+        )
+        line = ((float(left + width), top + height / 2), (x - across / 2, y))
+        self.elements.append(Line(line, 1.5 * thin, accent))
+        text = f"{window.title}  x{view.scale / zoom:.0f}"
+        below = top + height + 1.3 * page.letter
+        self.elements.append(Text((left, below), text, page.letter, self.ink))
+
+    def _title(self, page: Page) -> None:
+        if not self.look.title:
+            return
+        size = 2.0 * page.letter
+        width = text_width(self.look.title, size, bold=True)
+        size *= min(1.0, 0.94 * page.width / max(width, 1.0))
+        at = (page.width / 2, page.head or 2.4 * page.letter)
+        self.elements.append(Text(at, self.look.title, size, self.strong, True, "middle"))
+
+    def _caption(self, page: Page, words: list[tuple[str, bool]], *, corners: bool) -> None:
+        """Model, counts and machine: lower left."""
+        size = 0.95 * page.letter if not corners else max(page.width / 95, 7.0)
+        margin = 1.8 * page.letter
+        last = page.height - margin - (len(words) - 1) * 1.55 * size
+        for number, (text, bold) in enumerate(words):
+            colour = self.strong if bold else self.ink
+            at = (margin, last + number * 1.55 * size)
+            self.elements.append(Text(at, text, size, colour, bold))
+
+    def _legend_lines(self) -> int:
+        colouring = self.look.colouring
+        if not self.look.legend:
+            return 0
+        return 2 if colouring is None or not colouring.entries else -(-len(colouring.entries) // 2)
+
+    def _legend(self, page: Page, *, corners: bool) -> None:
+        """What colours mean: lower right."""
+        size = 0.95 * page.letter if not corners else max(page.width / 95, 7.0)
+        margin = 1.8 * page.letter
+        right, base = page.width - margin, page.height - margin
+        colouring = self.look.colouring
+        if colouring is not None and colouring.entries:
+            self._classes(colouring, right, base, size, columns=1 if corners else 2)
+            return
+        table = ramp(self.look.palette)
+        low = 0 if colouring is None else int(0.12 * (len(table) - 1))
+        chosen = to_bytes(table[np.linspace(low, len(table) - 1, _TONES).astype(int)])
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in chosen)
+        width = 16 * size
+        self.elements.append(Bar((right - width, base - 0.8 * size), (width, 0.8 * size), colours))
+        what = "density of nodes" if colouring is None else f"{colouring.title}, by rank"
+        ends = ("sea", "nuclei") if colouring is None else ("few", "many")
+        y = base - 1.5 * size
+        small = 0.9 * size
+        self.elements.append(Text((right - width, y), ends[0], small, self.ink))
+        self.elements.append(Text((right - width / 2, y), what, small, self.ink, False, "middle"))
+        self.elements.append(Text((right, y), ends[1], small, self.ink, False, "right"))
+
+    def _classes(
+        self, colouring: Colouring, right: float, base: float, size: float, columns: int
+    ) -> None:
+        """Dots and names, in columns."""
+        assert colouring.table is not None
+        rows = -(-len(colouring.entries) // columns)
+        wide = max(text_width(name, size) for name, _ in colouring.entries) + 3 * size
+        for number, (name, index) in enumerate(colouring.entries):
+            column, row = divmod(number, rows)
+            x = right - (columns - column) * wide
+            y = base - (rows - 1 - row) * 1.55 * size
+            red, green, blue = (int(part) for part in to_bytes(colouring.table[index]))
+            dot = (x + 0.5 * size, y - 0.36 * size)
+            self.elements.append(Dot(dot, 0.42 * size, (red, green, blue)))
+            self.elements.append(Text((x + 1.4 * size, y), name, size, self.ink))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the disc to magnify: its middle and width in the unit square, and its name."""
+
+    x: float
+    y: float
+    width: float
+    title: str
+
+
+def window_of(scene: Scene, layout: Layout, text: str) -> Window:
+    """Find what an inset shows: the fullest place of the largest cell of a layer.
+
+    Args:
+        scene: knows the layers.
+        layout: where its cells are.
+        text: LAYER, by either of its names, or LAYER@TIMES for another magnification.
+
+    Raises:
+        OptionError: there is no such layer, or it has no cell of its own.
+    """
+    name, _, times = text.partition("@")
+    layers = scene.layers
+    wanted = {
+        at for at, one in enumerate(layers) if name.lower() in (one.name.lower(), one.title.lower())
+    }
+    known = [word for one in layers for word in (one.title, one.name)]
+    if not wanted:
+        raise OptionError(
+            f'there is no layer "{name}" for an inset', where="--inset", fix=nearest(name, known)
+        )
+    member = np.isin(scene.layer, np.array(sorted(wanted)))
+    count = np.bincount(scene.cell[member], minlength=int(scene.cell.max()) + 1)
+    of_bound = count[layout.cell_id]
+    if not of_bound.any():
+        raise OptionError(
+            f'"{name}" has no cell of its own in this picture: its nodes are sea',
+            where="--inset",
+            fix="choose a larger layer",
+        )
+    best = int(of_bound.argmax())
+    known_map = map_cells(scene, layout)
+    cell = int(layout.cell_id[best])
+    at = known_map.cells.index(cell) if cell in known_map.cells else -1
+    x, y = known_map.places[at][0] if at >= 0 else layout.cell_xy[best]
+    width = _WINDOW * float(layout.cell_radius[best])
+    if times:
+        if not times.replace(".", "", 1).isdigit() or not float(times) > 1:
+            raise OptionError(
+                f'"{times}" is no magnification', where="--inset", fix=f"write {name}@8"
+            )
+        # The column of insets is about as wide as the disc's part is.
+        width = 0.66 / float(times)
+    title = next(one.title for one in layers if layers.index(one) in wanted)
+    return Window(float(x), float(y), width, title)
+
+
+def dithered(image, tones: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Scatter a few tones by error diffusion, as the published pictures do; RGB in, RGB out."""
+    from PIL import Image  # noqa: PLC0415
+
+    few = Image.new("P", (1, 1))
+    few.putpalette([part for tone in tones for part in rgb_of(tone)])
+    return image.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+
+
+def _lines(label: Named) -> list[tuple[str, bool]]:
+    """The lines of a label, and which are bold."""
+    lines = ((label.name, True), (label.passes, True), (label.sizes, False))
+    return [(text, bold) for text, bold in lines if text]
+
+
+def _widest(label: Named) -> float:
+    """Width of a label, in sizes of its letters."""
+    return max((text_width(text, 100, bold) / 100 for text, bold in _lines(label)), default=0.0)
+
+
+def _unnamed(named: int, left_out: int) -> str:
+    """Say how many cells have no label."""
+    if not left_out:
+        return f"all {named} cells are named"
+    return f"the {named} largest cells are named, {left_out:,} are not"

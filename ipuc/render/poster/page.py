@@ -1,0 +1,133 @@
+"""How a page is shared out: the disc, labels round it, insets beside it, words below and above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipuc.errors import OptionError
+from ipuc.render.paint import SIZES
+from ipuc.render.place import DISC
+
+#: Long and short sides of paper, in millimetres. Source: ISO 216.
+PAPERS = {"A3": (297, 420), "A2": (420, 594), "A1": (594, 841)}
+
+_MM_PER_INCH = 25.4
+
+#: Shares of the page's width: the column of insets, an inset in it, and gaps.
+_COLUMN, _INSET, _GAP = 0.42, 0.38, 0.03
+
+#: Width over height of an inset. Source: the published picture with insets.
+_RATIO = 1.7
+
+#: Height over width of the part for the disc, with labels round it. Source: the published one.
+_LABELLED = 0.89
+
+#: Margin round labels, and height that those above and below the disc take, in letters.
+_MARGIN, _TALL = 1.0, 4.8
+
+#: Letters of labels for the width of the disc's part.
+_LETTER = 1 / 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where things go, in pixels.
+
+    Attributes:
+        width: of the page.
+        height: of the page.
+        centre: of the disc.
+        radius: of the disc.
+        letter: size of the letters of labels.
+        room: left, top, right and bottom of the part for the disc and its labels.
+        insets: left, top, width and height of every inset.
+        head: baseline of the title; 0 if there is none.
+        foot: top of the strip for legend and caption.
+    """
+
+    width: int
+    height: int
+    centre: tuple[float, float]
+    radius: float
+    letter: float
+    room: tuple[float, float, float, float]
+    insets: tuple[tuple[int, int, int, int], ...]
+    head: float
+    foot: float
+
+
+def paper_pixels(name: str, dpi: int) -> tuple[int, int]:
+    """Pixels of a sheet of paper held upright.
+
+    Raises:
+        OptionError: that many dots per inch make a larger picture than is drawn.
+    """
+    width, height = (round(side / _MM_PER_INCH * dpi) for side in PAPERS[name])
+    if not SIZES[0] <= height <= SIZES[1]:
+        raise OptionError(
+            f"{name} at {dpi} dots per inch is {width} x {height} pixels",
+            where="--dpi",
+            fix=f"choose fewer; {SIZES[1]} pixels per side can be drawn",
+        )
+    return width, height
+
+
+def make_page(
+    size: int | tuple[int, int],
+    *,
+    widest: float,
+    insets: int,
+    title: bool,
+    foot_lines: int,
+) -> Page:
+    """Share out a page.
+
+    Args:
+        size: its width, from which the height follows; or both.
+        widest: width of the widest label, in sizes of its letters; 0 if there are none.
+        insets: how many there are beside it.
+        title: there is a title above.
+        foot_lines: lines of the legend or caption below; 0 to let words stand in the corners
+            that the disc leaves free.
+    """
+    width, height = size if isinstance(size, tuple) else (size, 0)
+    left = _COLUMN * width if insets else 0.0
+    part = width - left
+    letter = max(part * _LETTER, 7.0)
+    head = 3.2 * letter if title else 0.0
+    foot = (1.55 * foot_lines + 1.6) * letter if foot_lines else 0.0
+    inset = (_INSET * width, _INSET * width / _RATIO)
+    stack = insets * (inset[1] + _GAP * width) + _GAP * width
+    if not height:
+        body = part * (_LABELLED if widest else 1.0)
+        height = round(max(body, stack if insets else 0.0) + head + foot)
+    body = height - head - foot
+    if widest:
+        across = part / 2 - (_MARGIN + widest) * letter
+        down = body / 2 - (_MARGIN + _TALL) * letter
+        radius = min(across, down) / 1.1
+    else:
+        radius = DISC * min(part, body)
+    middle = head + body / 2
+    top = middle - stack / 2 + _GAP * width
+    boxes = tuple(
+        (
+            round(_GAP * width),
+            round(top + at * (inset[1] + _GAP * width)),
+            round(inset[0]),
+            round(inset[1]),
+        )
+        for at in range(insets)
+    )
+    edge = 0.5 * letter
+    return Page(
+        width,
+        height,
+        (left + part / 2, middle),
+        radius,
+        letter,
+        (left + edge, head + edge, width - edge, height - foot - edge),
+        boxes,
+        head and 2.4 * letter,
+        height - foot,
+    )
