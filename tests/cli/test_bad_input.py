@@ -254,7 +254,7 @@ def test_a_device_is_not_replaced_by_a_result(ipuc: Run, program: Path, folder: 
 
 
 def test_a_picture_is_not_written_under_another_formats_name(ipuc: Run, program: Path) -> None:
-    for suffix in ("jpg", "svg"):
+    for suffix in ("jpg", "pdf"):
         message = complaint(ipuc("render", program, "-o", f"graph.{suffix}"))
         assert "-o graph.png" in message
 

@@ -1,0 +1,150 @@
+"""`ipuc render`: looks, labels, sheets, frames, and what is refused before any work."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cli_models import Run, save_model
+from onnx import helper
+from PIL import Image
+
+from ipuc.render.provenance import read_png
+
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(name="net")
+def net_fixture(folder: Path) -> Path:
+    """Two products with a Relu between: float32[1, 8] to float32[1, 6]."""
+    weights = {"a": np.ones((8, 12), np.float32), "b": np.ones((12, 6), np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("MatMul", ["r", "b"], ["y"], name="second"),
+    ]
+    return save_model(folder / "net.onnx", nodes, {"x": [1, 8]}, {"y": [1, 6]}, weights)
+
+
+def test_the_preset_makes_a_labelled_poster_of_a_model(ipuc: Run, net: Path, folder: Path) -> None:
+    done = ipuc("render", net, "--preset", "2017", "--size", "400", "-o", "p.png", "--json")
+    facts = done.json()
+    assert facts["size"] == 400
+    assert facts["labels"] > 0
+    with Image.open(folder / "p.png") as image:
+        assert image.getpixel((1, 1)) in ((254, 254, 253), 0) or image.mode == "P"
+        assert image.convert("RGB").getpixel((1, 1)) == (254, 254, 253)
+    text = read_png(folder / "p.png").text
+    assert text["ipuc.command"] == "ipuc render net.onnx --size 400 --preset 2017"
+    assert text["ipuc.palette"] == "alex"
+    assert int(text["ipuc.nodes"]) == facts["nodes"] == facts["vertices"] + facts["regions"]
+    assert {"ipuc.model", "ipuc.sha256", "ipuc.version", "ipuc.seed", "ipuc.edges"} <= set(text)
+
+
+def test_a_small_program_is_drawn_and_told_how_to_look_better(ipuc: Run, net: Path) -> None:
+    done = ipuc("render", net, "--target", "tiny", "--size", "64", "-o", "g.png")
+    assert done.code == 0
+    assert "for the look of 2017: ipuc render net.onnx --preset 2017 -o poster.png" in done.err
+
+
+def test_svg_holds_text(ipuc: Run, net: Path, folder: Path) -> None:
+    done = ipuc("render", net, "--target", "tiny", "--size", "300", "--label", "-o", "g.svg")
+    assert done.code == 0, done.err
+    root = ET.parse(folder / "g.svg").getroot()  # noqa: S314 - our own file
+    texts = [one.text or "" for one in root.iter(f"{_SVG}text")]
+    assert any("nodes = " in text for text in texts)
+    assert any("Fully connected" in text for text in texts)
+
+
+def test_labels_go_out_and_come_back(ipuc: Run, net: Path, folder: Path) -> None:
+    words = ("render", net, "--target", "tiny", "--size", "300")
+    assert ipuc(*words, "--write-labels", "l.json", "-o", "a.svg").code == 0
+    rows = json.loads((folder / "l.json").read_text(encoding="utf-8"))
+    rows[0]["name"] = "The first"
+    (folder / "l.json").write_text(json.dumps(rows[:1]), encoding="utf-8")
+    assert ipuc(*words, "--labels", "l.json", "-o", "b.svg").code == 0
+    assert "The first" in (folder / "b.svg").read_text(encoding="utf-8")
+    (folder / "l.json").write_text("[1]", encoding="utf-8")
+    assert "row 1 of the labels" in ipuc(*words, "--labels", "l.json", "-o", "c.svg").err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--colour-by", "layer"),
+        ("--color-by", "pass", "--palette", "cividis"),
+        ("--colour-by", "memory", "--palette", "astro"),
+        ("--colour-by", "exchange", "--dither", "8"),
+        ("--ground", "transparent", "--title", "A title"),
+        ("--paper", "A3", "--dpi", "36", "--label"),
+        ("--sheet",),
+        ("--mode", "activity", "--palette", "coral"),
+    ],
+)
+def test_every_look_can_be_drawn(
+    ipuc: Run, net: Path, folder: Path, options: tuple[str, ...]
+) -> None:
+    size = () if "--paper" in options else ("--size", "240")
+    done = ipuc("render", net, "--target", "tiny", *size, *options, "-o", "g.png")
+    assert done.code == 0, done.err
+    with Image.open(folder / "g.png") as image:
+        assert np.asarray(image.convert("RGB")).std() > 5
+        assert image.mode == "RGBA" if "transparent" in options else image.mode in ("RGB", "P")
+
+
+def test_frames_show_every_superstep(ipuc: Run, net: Path, folder: Path) -> None:
+    facts = ipuc(
+        "render", net, "--target", "tiny", "--size", "96", "--frames", "f", "--json"
+    ).json()
+    files = sorted((folder / "f").iterdir())
+    assert len(files) == facts["frames"] >= 3
+    pictures = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    assert any((one != pictures[0]).any() for one in pictures[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--inset", "furst"), "did you mean first"),
+        (("--inset", "first@x"), "no magnification"),
+        (("--ground", "mauve"), "no colour"),
+        (("--size", "300", "--paper", "A3"), "--size and --paper contradict"),
+        (("--mode", "density", "--colour-by", "layer"), "contradict"),
+        (("--no-label", "--labels", "x.json"), "contradict"),
+        (("--paper", "A1", "--dpi", "1200"), "dots per inch"),
+        (("--labels", "missing.json"), "labels cannot be read"),
+        (("--write-labels", "none/l.json"), "no such folder"),
+        (("-o", "none/g.png"), "no such folder"),
+        (("--frames", "net.onnx/x"), "folder cannot be made"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    ipuc: Run, net: Path, options: tuple[str, ...], says: str
+) -> None:
+    done = ipuc("render", net, "--target", "tiny", *options)
+    assert done.code == 1, done
+    assert says in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_picture_too_large_for_memory_is_refused_before_any_work(
+    ipuc: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There is no such model: the size is what is complained about.
+    monkeypatch.setattr("ipuc.render.paint.free_memory", lambda: 2_000_000_000)
+    done = ipuc("render", "missing.onnx", "--size", "16384")
+    assert done.code == 1
+    assert "GB are free" in done.err
+    assert not list(folder.glob("*.png"))
+
+
+def test_a_program_without_vertices_says_so(ipuc: Run, folder: Path) -> None:
+    node = helper.make_node("Reshape", ["x", "s"], ["y"], name="reshape")
+    shape = {"s": np.array([6], np.int64)}
+    model = save_model(folder / "view.onnx", [node], {"x": [2, 3]}, {"y": [6]}, shape)
+    assert onnx.load(model).graph.node
+    done = ipuc("render", model, "--target", "tiny", "--size", "64")
+    assert done.code == 1
+    assert "no vertices to draw" in done.err
