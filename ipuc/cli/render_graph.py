@@ -12,12 +12,12 @@ from ipuc.cli.source import Opened
 from ipuc.errors import OptionError
 from ipuc.files import whole
 from ipuc.program.program import Program
-from ipuc.render.build import scene_of
 from ipuc.render.colouring import colouring_of
+from ipuc.render.drawn import DEFAULT_MAX_NODES, scene_and_layout
 from ipuc.render.frames import frames
 from ipuc.render.paint import hold_to_memory
 from ipuc.render.palettes import rgb_of
-from ipuc.render.place import Layout, place
+from ipuc.render.place import Layout
 from ipuc.render.poster.compose import Look, compose
 from ipuc.render.poster.elements import Poster
 from ipuc.render.poster.naming import Named, name_cells, read_labels, write_labels
@@ -70,7 +70,7 @@ def draw_graph(
         Facts for `--json`, and for people.
     """
     settled = picture.settled(preset)
-    scene, layout = _laid_out(opened.program, picture, bar)
+    scene, layout = _laid_out(opened, picture, bar)
     words = words_of(scene, _warning(opened.program))
     about = {**scene.provenance, **about, **_facts_of(scene, picture, settled)}
     facts: dict[str, Any] = {
@@ -138,14 +138,17 @@ def _short(model: str) -> str:
         return model
 
 
-def _laid_out(program: Program, picture: PictureOptions, bar: Progress) -> tuple[Scene, Layout]:
-    bar("scene", 0, 1)
-    scene = scene_of(program)
-    bar("scene", 1, 1)
-    layout = place(
-        scene, seed=picture.seed, progress=lambda part: bar("layout", int(1000 * part), 1000)
+def _laid_out(opened: Opened, picture: PictureOptions, bar: Progress) -> tuple[Scene, Layout]:
+    """Scene and layout; the layout of a program file is kept beside it."""
+    kept = picture.cached and not opened.compiled
+    return scene_and_layout(
+        opened.program,
+        seed=picture.seed,
+        preview=picture.preview,
+        max_nodes=picture.max_nodes or DEFAULT_MAX_NODES,
+        cache=opened.path if kept else None,
+        progress=bar,
     )
-    return scene, layout
 
 
 def _warning(program: Program) -> str:

@@ -29,6 +29,9 @@ _BLOCK = 1 << 21
 #: Pixels to which a line shines fully; of a longer one, every pixel gets less.
 _LONGEST = 60.0
 
+#: Place on the ramp of what does least: below it, tissue would not stand out from its ground.
+_QUIET = np.float32(0.18)
+
 #: Samples for a pixel of length.
 _SAMPLES = 0.7
 
@@ -147,8 +150,9 @@ def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: 
     presence = 1 - np.exp(np.float32(-0.8) * density - np.float32(0.1) * edge)
     hue = np.maximum(exposure.hue[:, rows], 0) / np.maximum(exposure.weight[rows], 1e-6)
     if colouring.channels == 1:
-        value = hue[0] + np.float32(0.04) * np.log1p(np.maximum(density - 3, 0))
-        linear = colour(table, np.clip(value, 0.12, 1)) * (presence ** np.float32(1.3))[..., None]
+        value = _QUIET + (1 - _QUIET) * hue[0]
+        value += np.float32(0.04) * np.log1p(np.maximum(density - 3, 0))
+        linear = colour(table, np.clip(value, 0, 1)) * (presence ** np.float32(1.3))[..., None]
     else:
         # Classes have one brightness each, so density must show in theirs: dim sea, full tissue,
         # and nuclei on their way to white.
@@ -206,7 +210,7 @@ def dots(
         light = np.full((1, members.size), tone, np.float32)
         if colouring is not None:
             light = colouring.of(members)
-            light = 0.2 + 0.8 * light if colouring.channels == 1 else light
+            light = _QUIET + (1 - _QUIET) * light if colouring.channels == 1 else light
         planes = np.zeros((1 + light.shape[0], *view.shape), np.float32)
         raster.discs(planes, at[members], radius[members], np.asarray(light, np.float32))
         mean = planes[1:] / np.maximum(planes[0], 1e-6)

@@ -52,7 +52,7 @@ def test_a_small_program_is_drawn_and_told_how_to_look_better(ipuc: Run, net: Pa
 def test_svg_holds_text(ipuc: Run, net: Path, folder: Path) -> None:
     done = ipuc("render", net, "--target", "tiny", "--size", "300", "--label", "-o", "g.svg")
     assert done.code == 0, done.err
-    root = ET.parse(folder / "g.svg").getroot()  # noqa: S314 - our own file
+    root = ET.parse(folder / "g.svg").getroot()
     texts = [one.text or "" for one in root.iter(f"{_SVG}text")]
     assert any("nodes = " in text for text in texts)
     assert any("Fully connected" in text for text in texts)

@@ -77,7 +77,8 @@ def test_the_safe_palette_keeps_its_order_without_red_and_green() -> None:
 @pytest.mark.parametrize("ground", [(254, 254, 253), (6, 4, 4), (21, 28, 33)])
 def test_letters_can_be_read_on_any_ground(ink: str, ground: tuple[int, int, int]) -> None:
     def light(rgb: tuple[int, int, int]) -> float:
-        return float(luminance((np.array(rgb, np.float32) / 255) ** 2.2))
+        encoded = (np.array(rgb, np.float64) / 255) ** 2.2
+        return float(luminance(encoded.astype(np.float32)))
 
     low, high = sorted((light(readable_on(ink, ground)), light(ground)))
     # 4.5 is what the guidelines ask for; bytes round it.
@@ -118,7 +119,7 @@ def test_the_painter_gets_the_scenes_points_and_edges(
 
     def watch_points(planes: np.ndarray, at: np.ndarray, *rest: object) -> None:
         points.append(at / planes.shape[1])
-        (discs if len(rest) > 1 else deposit)(planes, at, *rest)  # type: ignore[arg-type, operator]
+        (discs if len(rest) > 1 else deposit)(planes, at, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(raster, "lines", watch)
     monkeypatch.setattr(raster, "deposit" if size == 64 else "discs", watch_points)
@@ -288,12 +289,12 @@ def test_an_empty_scene_is_a_dark_picture(make_scene: Maker) -> None:
 
 
 def draw_lines(
-    ends: tuple[np.ndarray, np.ndarray], size: int, longest: float, **kw: bool
+    ends: tuple[np.ndarray, np.ndarray], size: int, longest: float, *, smooth: bool = False
 ) -> np.ndarray:
     planes = np.zeros((1, size, size), np.float32)
     light = np.ones((1, len(ends[0])), np.float32)
-    raster.lines(planes, *ends, light, samples=0.9, longest=longest, **kw)
-    return planes[0]
+    raster.lines(planes, *ends, light, samples=0.9, longest=longest, smooth=smooth)
+    return np.asarray(planes[0])
 
 
 def test_lines_carry_their_length_in_light() -> None:

@@ -310,7 +310,7 @@ class _Maker:
             self._classes(colouring, right, base, size, columns=1 if corners else 2)
             return
         table = ramp(self.look.palette)
-        low = 0 if colouring is None else int(0.12 * (len(table) - 1))
+        low = 0 if colouring is None else int(0.18 * (len(table) - 1))
         chosen = to_bytes(table[np.linspace(low, len(table) - 1, _TONES).astype(int)])
         colours = tuple((int(r), int(g), int(b)) for r, g, b in chosen)
         width = 16 * size

@@ -15,7 +15,7 @@ from ipuc.errors import OptionError
 from ipuc.files import whole
 from ipuc.render.fields import blocks
 from ipuc.render.place import Layout
-from ipuc.render.scene import Scene
+from ipuc.render.scene import VERTEX, Scene
 
 Floats = NDArray[np.float32]
 Int32s = NDArray[np.int32]
@@ -26,7 +26,7 @@ GRID = 128
 #: Cells that can be told apart on the map; the others, smaller, only stand in the way.
 _MAPPED = 96
 
-#: A pass is named if it has this share of its layer's nodes in the cell.
+#: A pass is named if it has this share of its layer's vertices in the cell.
 _NAMED = 0.08
 
 #: A bin belongs to a cell from this share of the disc's mean density on.
@@ -83,26 +83,32 @@ def name_cells(scene: Scene, layout: Layout) -> list[Named]:
     titles = {title: at for at, title in enumerate(dict.fromkeys(one.name for one in layers))}
     title_of = np.array([titles[one.name] for one in layers])
     count = np.zeros(bound * len(layers), np.int64)
+    working = np.zeros_like(count)
     index = _index_of_cells(scene, layout.cell_id)
     for nodes in blocks(scene.nodes):
         at = index[scene.cell[nodes]]
         inside = at >= 0
         key = at[inside].astype(np.int64) * len(layers) + scene.layer[nodes][inside]
         count += np.bincount(key, minlength=count.size)
-    table = count.reshape(bound, len(layers))
+        busy = scene.kind[nodes][inside] == VERTEX
+        working += np.bincount(key[busy], minlength=count.size)
+    table, works = (one.reshape(bound, len(layers)) for one in (count, working))
     made = []
-    for row, cell in zip(table, layout.cell_id.tolist(), strict=True):
+    for row, busy, cell in zip(table, works, layout.cell_id.tolist(), strict=True):
         if not row.any():
             continue
         winner = int(np.bincount(title_of, row, len(titles)).argmax())
         own = np.flatnonzero((title_of == winner) & (row > 0))
-        total = int(row[own].sum())
-        passes = [layers[at].pass_ for at in own.tolist() if row[at] >= _NAMED * total]
+        # Passes share regions, so it is the vertices that tell which passes work here.
+        least = _NAMED * int(busy[own].sum())
+        passes = [layers[at].pass_ for at in own.tolist() if busy[at] >= least]
         passes = sorted(
             dict.fromkeys(passes), key=lambda one: _ORDER.index(one) if one in _ORDER else 9
         )
         first = layers[int(own[row[own].argmax()])]
         words = " / ".join(one.title() for one in passes)
+        if len(passes) > 2:
+            words = words.replace("Weight Update", "Update")
         name = first.title.replace(" - ", " – ")  # noqa: RUF001 - an en dash is meant
         sizes = "" if first.sizes == "[]" else first.sizes
         made.append(Named(cell, name, words, sizes, first.name, int(row.sum())))
