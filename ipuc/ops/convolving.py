@@ -160,8 +160,13 @@ def _group(ctx: Context, problem: Problem, output: str) -> int | None:
     """Channels of a result that lie together by the rules of 2017; None where others apply."""
     if ctx.granularity != "worker" or not reached(problem):
         return None
-    channels = ctx.type(output).shape[1]
-    return wanted_group(ctx, output, lambda node, value: _wants(ctx, node, value), channels)
+    return group_wanted(ctx, output)
+
+
+def group_wanted(ctx: Context, value: str) -> int:
+    """Channels of a value [batch, channels, *field] that shall lie together, as in 2017."""
+    channels = ctx.type(value).shape[1]
+    return wanted_group(ctx, value, lambda node, name: _wants(ctx, node, name), channels)
 
 
 def _wants(ctx: Context, node: Node, value: str) -> int | None:

@@ -9,12 +9,14 @@ import numpy as np
 
 from ipuc.codelets.pool_indices import MaxPoolIndices
 from ipuc.graph.ir import Node
+from ipuc.ops.convolving import group_wanted
 from ipuc.ops.pooling import Pooling
 from ipuc.ops.windowed import written_out
 from ipuc.ops.writer import GraphWriter
 from ipuc.planner.context import Context
 from ipuc.planner.pool_blocks import Part
 from ipuc.planner.pooling import pool
+from ipuc.planner.worker import max_pool
 
 
 class MaxPool(Pooling):
@@ -36,6 +38,8 @@ class MaxPool(Pooling):
 
     def lower(self, ctx: Context, node: Node) -> None:
         """The pooling; indices are a second compute set, which reads a table of positions."""
+        if self._as_in_2017(ctx, node):
+            return
         super().lower(ctx, node)
         if len(node.outputs) < 2 or not node.outputs[1]:
             return
@@ -57,3 +61,22 @@ class MaxPool(Pooling):
         table = ctx.builder.constant(f"{output} positions", positions)
         operands = {"x": x, "positions": table}
         ctx.define(output, pool(ctx, operands, slides, make, "int32", output))
+
+    def _as_in_2017(self, ctx: Context, node: Node) -> bool:
+        """Lower by the rules of 2017 if they reach the node; say whether they do.
+
+        A gradient that reads the result finds the places of the largest elements beside it.
+        """
+        slides, (output, *indices) = self.slides(ctx, node), node.outputs
+        x = ctx.tensor(node.inputs[0])
+        asked = ctx.granularity == "worker" and not any(indices) and x.size
+        if not asked or not max_pool.reached(slides, x.dtype):
+            return False
+        readers = (other for other in ctx.graph.nodes if other.op == "MaxPoolGrad")
+        places = any(other.inputs[1] == output for other in readers)
+        group = group_wanted(ctx, output)
+        made, kept = max_pool.max_pool(ctx, x, slides, group, output, places=places)
+        if kept is not None:
+            ctx.plans["places", output] = ctx.builder.ipu, kept
+        ctx.define(output, made)
+        return True

@@ -8,10 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ipuc.graph.ir import Node
+from ipuc.ops.convolving import group_wanted
 from ipuc.ops.define import Example, Function
 from ipuc.ops.windowed import slides_of
 from ipuc.planner.context import Context
 from ipuc.planner.pool_gradient import max_pool_gradient
+from ipuc.planner.window import Slide
+from ipuc.planner.worker import max_pool
+from ipuc.program.tensor import Tensor
 from ipuc.types import TensorType
 
 
@@ -73,4 +77,19 @@ class MaxPoolGrad(Function):
         (output,) = node.outputs
         kernel = tuple(int(k) for k in node.attributes["kernel_shape"])
         slides = slides_of(node, x.shape[2:], kernel, y.shape[2:])
+        if ctx.granularity == "worker" and x.size and max_pool.reached(slides, x.dtype):
+            group, places = group_wanted(ctx, output), self._places(ctx, node, x, slides)
+            made = max_pool.max_pool_gradient(ctx, places, dy, slides, group, output)
+            ctx.define(output, made)
+            return
         ctx.define(output, max_pool_gradient(ctx, x, y, dy, slides, output))
+
+    @staticmethod
+    def _places(ctx: Context, node: Node, x: Tensor, slides: Sequence[Slide]) -> Tensor:
+        """Where the largest elements stand: as the forward pass found it, or found again."""
+        ipu, kept = ctx.plans.get(("places", node.inputs[1]), (None, None))
+        if kept is None or ipu != ctx.builder.ipu:
+            group, name = group_wanted(ctx, node.inputs[1]), f"{node.outputs[0]} windows"
+            _, kept = max_pool.max_pool(ctx, x, slides, group, name, places=True)
+        assert isinstance(kept, Tensor)
+        return kept

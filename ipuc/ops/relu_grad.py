@@ -11,6 +11,7 @@ from ipuc.ops.binary import binary
 from ipuc.ops.define import Example, Function
 from ipuc.planner.context import Context
 from ipuc.planner.elementwise import elementwise
+from ipuc.planner.worker.elements import rectified_back
 from ipuc.types import TensorType
 
 
@@ -45,9 +46,14 @@ class ReluGrad(Function):
         return (Example((kind, kind)),)
 
     def lower(self, ctx: Context, node: Node) -> None:
-        """A comparison and a choice."""
+        """A comparison and a choice; at granularity `worker` one vertex makes both, as in 2017."""
         y, upstream = ctx.inputs(node)
         (output,) = node.outputs
+        if ctx.granularity == "worker" and y.dtype == upstream.dtype:
+            made = rectified_back(ctx, y, upstream, output)
+            if made is not None:
+                ctx.define(output, made)
+                return
         zero = ctx.scalar(0.0, y.dtype, y.shape)
         passes = binary(ctx, "gt", y, zero, f"{output} passes", "bool")
         operands = {"flag": passes, "a": upstream, "b": ctx.scalar(0.0, y.dtype, y.shape)}

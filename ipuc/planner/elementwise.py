@@ -13,6 +13,7 @@ from ipuc.planner.context import Context
 from ipuc.planner.in_place import write_over
 from ipuc.planner.portions import portions, row_major
 from ipuc.planner.search import candidates, rank
+from ipuc.planner.worker.elements import in_groups
 from ipuc.program.builder import ComputeSetBuilder, common_factors
 from ipuc.program.family import Access
 from ipuc.program.split import balanced_parts
@@ -45,9 +46,13 @@ def elementwise(
             and layout.
 
     Returns:
-        That operand, or a new row-major variable of the broadcast shape.
+        That operand, or a new variable of the broadcast shape: row-major, or at granularity
+        `worker` in groups of channels where operands of that shape lie so.
     """
     made = write_over(ctx, codelet, operands, dtype, name, over)
+    if made is not None:
+        return made
+    made = in_groups(ctx, codelet, operands, dtype, name)
     if made is not None:
         return made
     shape = np.broadcast_shapes(*(tensor.shape for tensor in operands.values()))

@@ -138,13 +138,16 @@ def _vertices(
     return found
 
 
-def may_overwrite(ctx: Context, variable: int) -> bool:
+def may_overwrite(ctx: Context, variable: int, *, mapped: bool = False) -> bool:
     """Whether nothing after the layer being lowered needs what a variable holds.
 
     Graph values that lie in it, as a whole, in part, or as a view, count with their last reader;
-    the layer itself may read it through one of its inputs only.
+    the layer itself may read it through one of its inputs only. A variable that somebody mapped
+    stays as it is, unless `mapped` says that the vertices in place heed where it lies.
     """
-    if variable in ctx.builder.constants or ctx.builder.variables[variable].mapping is not None:
+    if variable in ctx.builder.constants:
+        return False
+    if ctx.builder.variables[variable].mapping is not None and not mapped:
         return False
     last, now = last_readers(ctx), len(ctx.builder.layers)
     lying = [*ctx.builder.values.items()]
