@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/.ready-dev
 FULL_READY := $(VENV)/.ready-full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint type imports test test-full golden bench calibrate models demo check clean
+.PHONY: help setup format lint type imports test test-full golden bench gallery calibrate models demo check clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -77,6 +77,9 @@ bench: $(FULL_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; num
 	$(BIN)/python benchmarks/planning.py --json benchmarks/results/planning.json
 	$(BIN)/python benchmarks/chips.py --json benchmarks/results/chips.json
 	$(BIN)/python benchmarks/learning.py --json benchmarks/results/learning.json
+
+gallery: $(DEV_READY) ## draw the pictures of docs/gallery.md at full size, into demo/gallery; takes an hour
+	$(BIN)/python benchmarks/gallery.py --out $(DEMO)/gallery
 
 calibrate: $(DEV_READY) ## errors of the cost model against figures in CSV=path; OUT=path, WRITE=1 keep them
 	@test -n "$(CSV)" || { echo "say where the figures are: make calibrate CSV=path"; exit 1; }

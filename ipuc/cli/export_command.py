@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ipuc.cli.options import debug_option, json_option
-from ipuc.cli.output import next_step, print_json, say
+from ipuc.cli.output import next_step, print_json, progress, say, shell_word
 from ipuc.cli.paths import settle_output
 from ipuc.errors import OptionError
 from ipuc.graph.export import write_model
 from ipuc.importer.limits import readable
 from ipuc.pipeline import initial_graph
 from ipuc.program.save import load
+from ipuc.render.drawn import scene_and_layout
+from ipuc.render.files import write_columns, write_op_graph
 from ipuc.training.export import as_model
 
-_HELP = """Write the training graph of a program as plain ONNX.
+_HELP = """Write parts of a program for other tools.
 
-PROGRAM is a .ipu file that `ipuc compile --train` made. Its graph is written as standard ONNX of
-operator set 18 or later, with operators of ipuc as functions of the model, so that any engine
-runs it: inputs, labels, weights and the optimizer's state go in (weights and state have their
-initial contents as defaults); the loss, new weights (new/NAME) and new state come out.
+PROGRAM is a .ipu file.
+
+\b
+  --graph OUT.graphml, OUT.dot   the operators, for networkx, Gephi, yEd or Graphviz
+  --graph OUT.npz                every compute vertex, region and edge with its position in the
+                                 picture, as columns; docs/pictures.md says what they are
+  --training-graph OUT.onnx      one training step (of a program made with `compile --train`) as
+                                 standard ONNX of operator set 18 or later, with operators of ipuc
+                                 as functions of the model, so that any engine runs it: inputs,
+                                 labels, weights and the optimizer's state go in (weights and
+                                 state have their initial contents as defaults); the loss, new
+                                 weights (new/NAME) and new state come out
 
 \b
 Examples:
+  ipuc export model.ipu --graph model.graphml
   ipuc compile model.onnx --train --optimizer adam
   ipuc export model.ipu --training-graph step.onnx
 """
@@ -34,15 +46,66 @@ Examples:
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option(
     "--training-graph",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="OUT.onnx",
     help="Write one training step.",
 )
+@click.option(
+    "--graph",
+    "graph_file",
+    type=click.Path(path_type=Path),
+    metavar="OUT.graphml|OUT.dot|OUT.npz",
+    help="Write the operators, or all vertices with their positions.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the positions: the same as that of a picture.",
+)
 @json_option
 @debug_option
-def command(program: Path, training_graph: Path, as_json: bool) -> None:
+def command(
+    program: Path, training_graph: Path | None, graph_file: Path | None, seed: int, as_json: bool
+) -> None:
     """Read, write, and say what came out."""
+    if (training_graph is None) == (graph_file is None):
+        raise OptionError(
+            "nothing says what to write" if graph_file is None else "one file at a time",
+            fix="give --graph OUT.graphml, --graph OUT.npz or --training-graph OUT.onnx",
+        )
+    if graph_file is not None:
+        _graph(program, graph_file, seed, as_json)
+    elif training_graph is not None:
+        _training(program, training_graph, as_json)
+
+
+def _graph(program: Path, out: Path, seed: int, as_json: bool) -> None:
+    """Write operators, or vertices and regions."""
+    opened = load(program)
+    columns = out.suffix.lower() == ".npz"
+    path = settle_output(out, f"{program.stem}.graphml", source=program)
+    facts: dict[str, Any] = {"program": str(program), "graph": str(path)}
+    if columns:
+        with progress() as bar:
+            scene, layout = scene_and_layout(opened, seed=seed, cache=program, progress=bar)
+        write_columns(scene, layout, path)
+        facts |= {"nodes": scene.nodes, "edges": scene.edges, "seed": seed}
+        what = f"{scene.nodes:,} vertices and regions, {scene.edges:,} edges"
+    else:
+        made = write_op_graph(opened, path)
+        facts |= {"nodes": made.number_of_nodes(), "edges": made.number_of_edges()}
+        what = f"{made.number_of_nodes():,} operators and inputs, {made.number_of_edges():,} edges"
+    if as_json:
+        print_json(facts)
+        return
+    say(f"{path} ({readable(path.stat().st_size)}): {what}")
+    next_step(f"ipuc render {shell_word(str(program))} --out graph.png")
+
+
+def _training(program: Path, training_graph: Path, as_json: bool) -> None:
+    """Write one training step as ONNX."""
     opened = load(program)
     if not isinstance(opened.metadata.get("training"), dict):
         raise OptionError(
