@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Any, Self
 
@@ -11,6 +12,9 @@ from ipuc.cli.modelled import cost_of, memory_line
 from ipuc.cli.output import duration, say
 from ipuc.learning.checkpoint import Progress
 from ipuc.program.program import Program
+
+#: Columns that label, percentage, time left, loss and accuracy take beside the bar.
+_BESIDE = 68
 
 
 class Display:
@@ -47,6 +51,8 @@ class Display:
         if self._visible:
             self._bar = click.progressbar(
                 length=steps,
+                # A line that is wider than the terminal is not drawn over but below.
+                width=max(4, min(36, shutil.get_terminal_size().columns - _BESIDE)),
                 label="learn   ",
                 file=sys.stderr,
                 item_show_func=lambda _: self._words,
@@ -111,6 +117,7 @@ def report(
         },
         "emulator": {
             "step_seconds": seconds / steps if steps else None,
+            "epoch_seconds": seconds / steps * each if steps else None,
             "steps_per_second": steps / seconds if seconds else None,
         },
     }
@@ -126,11 +133,16 @@ def print_report(found: dict[str, Any]) -> None:
         say(
             f"  on the chip (modelled): {chip['cycles']:,} cycles, "
             f"{duration(chip['step_seconds'])} a step, {duration(chip['epoch_seconds'])} an epoch, "
-            f"{chip['steps_per_second']:,.0f} steps a second"
+            f"{_rate(chip['steps_per_second'])} steps a second"
         )
         say(f"    {memory_line(chip['memory'])}")
     if here["step_seconds"]:
         say(
             f"  emulated here (measured): {duration(here['step_seconds'])} a step, "
-            f"{here['steps_per_second']:,.0f} steps a second"
+            f"{duration(here['epoch_seconds'])} an epoch, "
+            f"{_rate(here['steps_per_second'])} steps a second"
         )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

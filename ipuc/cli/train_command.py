@@ -28,16 +28,13 @@ from ipuc.importer.weights import with_weights
 from ipuc.learning.checkpoint import Progress
 from ipuc.learning.data import DataSet, read_data
 from ipuc.learning.evaluate import Evaluator
-from ipuc.learning.train import Course, Stopped, Watch, learn
-from ipuc.npz import read_arrays
+from ipuc.learning.train import Course, Stopped, Watch, batch_of, learn
 from ipuc.program.program import Program
 from ipuc.render.curve import Curve, draw_curves
 from ipuc.version import __version__
 
 #: Samples of a batch, if nothing else is said.
 BATCH = 32
-#: Where an array of the data names the classes.
-_CLASSES = "classes"
 
 _HELP = """Train a model on the emulated chip.
 
@@ -53,7 +50,7 @@ Examples:
   ipuc train digits.onnx --data digits.npz --checkpoint saved --every 50
   ipuc train digits.onnx --data digits.npz --checkpoint saved --every 50 --resume
 
-With --checkpoint a run that was stopped, by Ctrl-C or otherwise, goes on with --resume, to the
+With --checkpoint a run that was stopped, by Ctrl-C or killed, goes on with --resume, to the
 same bits. The same command that began it is needed, with more --epochs if you like.
 """  # noqa: E501  # a command line is not broken
 
@@ -134,10 +131,13 @@ def command(
     warn_if_too_large(noted_memory(program))
     facts: dict[str, Any] = program.metadata["training"]
     samples = read_data(data, program.inputs, facts["classes"], validation, options.max_bytes)
-    batch = program.inputs["labels"].shape[0]
+    batch = batch_of(program)
     rest = samples.training % batch
     if rest:
-        note(f"{rest} of {samples.training:,} samples fill no batch of {batch}, and are left out")
+        note(
+            f"the last batch of an epoch is left out: it has {rest} of {batch} samples "
+            f"({samples.training:,} in all)"
+        )
     weights = frozenset(facts["trained"]) | _statistics(program)
     evaluate = None
     if samples.validation:
@@ -146,10 +146,9 @@ def command(
     run = _run_facts(program, samples, course, batch)
     try:
         with display:
-            watch = Watch(display.begun, display.step, display.epoch)
+            watch = Watch(display.begun, display.step, display.epoch, _passed)
             done, seconds = learn(program, samples, course, run, evaluate, watch)
     except Stopped as stopped:
-        _write_curves(csv_path, curve_path, stopped.progress, program, samples, model)
         saved = stopped.saved
         note(
             f"stopped after step {stopped.progress.steps:,}; "
@@ -159,11 +158,12 @@ def command(
                 else "nothing saved: no --checkpoint"
             )
         )
+        _write_curves(csv_path, curve_path, stopped.progress, program, samples, model)
         raise KeyboardInterrupt from stopped
-    _write_curves(csv_path, curve_path, done, program, samples, model)
     kept = {name: done.state[name] for name in weights if name in done.state}
-    trained = with_weights(model, kept, _metadata(data, done, options.max_bytes), options.max_bytes)
-    write_model(trained, path)
+    trained = with_weights(model, kept, _metadata(samples, done), options.max_bytes)
+    write_model(trained, path)  # first: it is what the time was spent for
+    _write_curves(csv_path, curve_path, done, program, samples, model)
     found = report(program, done, seconds, display.steps_here, samples.training // batch)
     if as_json:
         print_json({"model": str(model), "trained": str(path), **found})
@@ -236,15 +236,18 @@ def _run_facts(program: Program, samples: DataSet, course: Course, batch: int) -
     }
 
 
-def _metadata(data: Path, done: Progress, max_bytes: int) -> dict[str, str]:
+def _passed(damaged: Path) -> None:
+    note(f"{damaged} is damaged: going on from the one before")
+
+
+def _metadata(samples: DataSet, done: Progress) -> dict[str, str]:
     """What the trained model says of itself."""
     made = {
         "ipuc.weights": f"trained with ipuc {__version__} for {done.steps} steps",
         "ipuc.labels": "",
     }
-    names = read_arrays(data, max_bytes).get(_CLASSES)
-    if names is not None and names.dtype.kind == "U" and names.ndim == 1:
-        made["ipuc.classes"] = json.dumps(names.tolist())
+    if samples.classes:
+        made["ipuc.classes"] = json.dumps(samples.classes)
     return made
 
 
@@ -258,7 +261,7 @@ def _write_curves(
 ) -> None:
     """Write what the run has seen so far."""
     facts = program.metadata["training"]
-    each = samples.training // program.inputs["labels"].shape[0]
+    each = samples.training // batch_of(program)
     if table is not None:
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
@@ -280,7 +283,7 @@ def _write_curves(
             curves.append(Curve("validation", at, losses, figure))
         about = (
             f"{facts['optimizer']}, loss {facts['loss']}, {program.metadata['precision']}, "
-            f"batch {program.inputs['labels'].shape[0]}, {len(done.losses):,} steps"
+            f"batch {batch_of(program)}, {len(done.losses):,} steps"
         )
         with whole(picture, "the curve") as stream:
             draw_curves(curves, f"{model.stem}: learning", [about]).save(stream, "PNG")

@@ -17,6 +17,7 @@ from ipuc.importer.check import Supported, check, everything, inline
 from ipuc.importer.inputs import describe, resolve
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
 from ipuc.importer.read import ModelSource, opsets, read_model
+from ipuc.importer.rebatch import reopen_reshapes
 from ipuc.importer.walk import OwnFunction, Walk, names_read
 from ipuc.types import Shape, TensorType
 
@@ -59,7 +60,10 @@ def _input_types(
             fix="export the model with tensor inputs",
         )
     if rebatch and batch is not None:
-        infos = {name: info.with_open_batch() for name, info in infos.items()}
+        opened = {name: info.with_open_batch() for name, info in infos.items()}
+        changed = [name for name, info in opened.items() if info != infos[name]]
+        reopen_reshapes(source, [name for name in changed if name not in shapes], batch)
+        infos = opened
     types = resolve(infos, shapes=shapes, batch=batch, constants=constants)
     for name, kind in types.items():
         source.budget.hold(kind.size * kind.itemsize, f'input "{name}"')

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from ipuc.errors import ImportFailure
 from ipuc.importer.limits import DEFAULT_MAX_BYTES
 from ipuc.importer.read import ModelSource, read_model
+from ipuc.importer.rebatch import reopen_reshapes
 from ipuc.types import Shape
 
 Array = NDArray[Any]
@@ -65,6 +66,13 @@ def with_open_weights(
     """
     source = read_model(model, max_bytes=max_bytes)
     _hold_names(source, names)
+    fixed = [
+        one.name
+        for one in source.proto.graph.input
+        if one.name in shapes
+        and [dim.dim_value for dim in one.type.tensor_type.shape.dim[:1]] == [1]
+    ]
+    reopen_reshapes(source, fixed, next((shapes[name][0] for name in fixed), 1))
     proto = _without_weight_inputs(source, kept={*source.defaults, *names})
     for name, array in source.weights.items():
         if name not in names:
@@ -105,7 +113,10 @@ def _hold_names(source: ModelSource, names: Collection[str]) -> None:
         if node.op_type == "Constant" and len(node.output) == 1 and node.output[0] in names:
             value = next((one.t for one in node.attribute if one.name == "value"), None)
             if value is not None:
-                source.weights[node.output[0]] = numpy_helper.to_array(value)
+                array = numpy_helper.to_array(value)
+                source.weights[node.output[0]] = array
+                kind = onnx.helper.make_tensor_type_proto(value.data_type, array.shape)
+                source.proto.graph.input.add(name=node.output[0]).type.CopyFrom(kind)
                 del nodes[at]
     unknown = [name for name in names if name not in source.weights]
     if unknown:

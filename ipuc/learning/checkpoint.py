@@ -7,7 +7,7 @@ weights, the optimizer's state and the counters are everything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.errors import ContainerError, IpucError, OptionError
+from ipuc.errors import ContainerError, OptionError
 from ipuc.npz import read_arrays, write_arrays
 
 Array = NDArray[Any]
@@ -62,7 +62,7 @@ def write_checkpoint(folder: Path, progress: Progress, run: Mapping[str, Any]) -
     Raises:
         ContainerError: it cannot be written; older checkpoints stay as they are.
     """
-    _make(folder)
+    make_folder(folder)
     manifest = {"format": FORMAT, "run": dict(run), "epochs": progress.epochs}
     arrays: dict[str, Array] = {
         _MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8),
@@ -98,7 +98,11 @@ def clear_parts(folder: Path) -> None:
 
 
 def read_checkpoint(
-    folder: Path, run: Mapping[str, Any], state: Mapping[str, Array], max_bytes: int
+    folder: Path,
+    run: Mapping[str, Any],
+    state: Mapping[str, Array],
+    max_bytes: int,
+    passed: Callable[[Path], None] = lambda _path: None,
 ) -> Progress | None:
     """Read the newest checkpoint that is whole.
 
@@ -107,6 +111,7 @@ def read_checkpoint(
         run: what the run is now.
         state: of the program; names, types and shapes must agree.
         max_bytes: the most that a file may take.
+        passed: is told of every damaged checkpoint that is passed over.
 
     Returns:
         None if there is no checkpoint.
@@ -114,6 +119,7 @@ def read_checkpoint(
     Raises:
         OptionError: the checkpoint is of another run: says what differs.
         ContainerError: none can be read.
+        TooLarge: it takes more than `max_bytes`.
     """
     found = checkpoints(folder)
     for path in reversed(found):
@@ -121,13 +127,15 @@ def read_checkpoint(
             arrays = read_arrays(path, max_bytes)
             manifest = json.loads(arrays.pop(_MANIFEST).tobytes())
             losses = arrays.pop(_LOSSES)
-        except (IpucError, KeyError, ValueError) as error:
+        except (ContainerError, KeyError, ValueError) as error:
             if path == found[0]:
+                told = f"none of {len(found)} checkpoints" if len(found) > 1 else "no checkpoint"
                 raise ContainerError(
-                    f"no checkpoint can be read: {error}",
+                    f"{told} can be read: damaged",
                     where=str(path),
-                    fix="begin again without --resume",
+                    fix="begin again, with another --checkpoint folder",
                 ) from error
+            passed(path)
             continue
         _hold(manifest, run, path)
         kept = {name.removeprefix(_STATE): array for name, array in arrays.items()}
@@ -171,7 +179,12 @@ def _hold_state(found: Mapping[str, Array], state: Mapping[str, Array], path: Pa
         )
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of checkpoints, unless it is there.
+
+    Raises:
+        ContainerError: it cannot be made.
+    """
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

@@ -18,25 +18,31 @@ from ipuc.types import TensorType
 
 Array = NDArray[Any]
 
+#: Where an array of the data names the classes.
+_CLASSES = "classes"
+
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
     """Samples of a model.
 
     Attributes:
-        arrays: by input name, "labels" among them: [samples, *shape of one].
+        arrays: by input name, "labels" among them unless the model makes its own loss:
+            [samples, *shape of one].
         training: number of samples to learn from; they come first.
         digest: SHA-256 of names, types, shapes and contents, in hexadecimal.
+        classes: their names; empty if the file has none.
     """
 
     arrays: Mapping[str, Array]
     training: int
     digest: str
+    classes: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
         """Number of all samples."""
-        return len(self.arrays[LABELS])
+        return len(next(iter(self.arrays.values())))
 
     @property
     def validation(self) -> int:
@@ -87,8 +93,10 @@ def read_data(
         raise ShapeError(
             f"the arrays are not of one length: {told}", where=str(path), fix="one row a sample"
         )
-    _hold_labels(arrays[LABELS], classes, f'{path}, "{LABELS}"')
-    total, batch = lengths[LABELS], inputs[LABELS].shape[0]
+    if LABELS in arrays:
+        _hold_labels(arrays[LABELS], classes, f'{path}, "{LABELS}"')
+    first = next(iter(inputs))
+    total, batch = lengths[first], inputs[first].shape[0]
     training = total - int(total * validation)
     if training < batch:
         raise OptionError(
@@ -96,15 +104,23 @@ def read_data(
             where=str(path),
             fix="use a smaller --batch or --validation",
         )
-    return DataSet(arrays, training, _digest(arrays))
+    return DataSet(arrays, training, _digest(arrays), _names(found.get(_CLASSES)))
+
+
+def _names(array: Array | None) -> tuple[str, ...]:
+    if array is None or array.dtype.kind != "U" or array.ndim != 1:
+        return ()
+    return tuple(array.tolist())
 
 
 def _fitting(array: Array, kind: TensorType, where: str) -> Array:
     """An array in the type of an input; samples have its shape without the batch."""
     if array.shape[1:] != kind.shape[1:] or not array.ndim:
-        wanted = "x".join(["samples", *map(str, kind.shape[1:])])
+        wanted = " x ".join(["samples", *map(str, kind.shape[1:])])
         raise ShapeError(
-            f"the shape is [{'x'.join(map(str, array.shape))}]", where=where, fix=f"give [{wanted}]"
+            f"the shape is [{' x '.join(map(str, array.shape))}]",
+            where=where,
+            fix=f"give [{wanted}]",
         )
     if array.dtype.name == kind.dtype:
         made = array
@@ -121,8 +137,8 @@ def _fitting(array: Array, kind: TensorType, where: str) -> Array:
     if kind.is_float and not np.isfinite(made).all():
         bad = ~np.isfinite(made).reshape(len(made), -1).all(axis=1)
         raise ValueRangeError(
-            f"{int(bad.sum()):,} samples hold NaN or infinity, the first is number "
-            f"{int(bad.argmax()):,}",
+            f"NaN or infinity, in {int(bad.sum()):,} of {len(made):,} samples; the first is number "
+            f"{int(bad.argmax()):,}, counted from 0",
             where=where,
             fix="take them out of the data, or put a number there",
         )

@@ -67,6 +67,7 @@ class Evaluator:
         data, batch = self._data, self._batch
         weights = {n: a for n, a in state.items() if n in self._emulator.program.inputs}
         total, right = 0.0, 0
+        labels = data.arrays.get(LABELS, np.empty(0))
         for begin in range(data.training, data.samples, batch):
             count = min(batch, data.samples - begin)
             # The last run is filled up with its last sample, which does not count again.
@@ -74,11 +75,11 @@ class Evaluator:
             given = data.batch(numbers)
             inputs = {name: given[name] for name in self._inputs}
             made = self._emulator.run(inputs | weights)[self._output]
-            total += self._sum(made, given[LABELS], count)
+            total += self._sum(made, given.get(LABELS, labels), count)
             if self._loss == CROSS_ENTROPY:
                 found = made[:count].argmax(axis=1) == given[LABELS][:count]
                 right += int(found.sum())
-        looked = data.validation * math.prod(data.arrays[LABELS].shape[1:])
+        looked = data.validation * math.prod(labels.shape[1:])
         result = {
             "loss": total / max(looked if self._loss == CROSS_ENTROPY else data.validation, 1)
         }

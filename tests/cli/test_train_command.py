@@ -98,7 +98,8 @@ def test_resume_finds_the_same_end(folder: Path, tmp_path: Path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_ctrl_c(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     """A checkpoint of a whole step, exit code 130, and a word on how to go on."""
     words = ["train", str(folder / "digits.onnx"), "--data", str(folder / "few.npz"), "--target",
              "tiny", "--epochs", "1000", "--checkpoint", str(tmp_path / "saved"), "--every", "1",
@@ -111,7 +112,7 @@ def test_ctrl_c(folder: Path, tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("saved/step-*.npz")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "go on with --resume" in said
@@ -151,6 +152,7 @@ def test_a_disk_that_fills_up(
 
 
 BAD = [
+    (["--checkpoint", "no/such/folder"], "cannot be made"),
     (["--resume"], "--resume needs --checkpoint"),
     (["--shuffle", "x"], "no seed"),
     (["--optimizer", "none"], "nothing is learnt"),
@@ -175,6 +177,33 @@ def test_bad_options(
     assert code in (1, 2)
     assert told in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_model_is_written_though_the_table_cannot_be(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A name of 255 bytes is the longest there is, so its neighbour cannot be made.
+    table = tmp_path / f"{'t' * 251}.csv"
+    out = tmp_path / "t.onnx"
+    code = ipuc("train", folder / "digits.onnx", "--data", folder / "few.npz", *FAST,
+                "--csv", table, "-o", out)  # fmt: skip
+    assert code == 1
+    assert "the table of losses cannot be written" in capsys.readouterr().err
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+
+
+def test_only_json_on_stdout(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ipuc("train", folder / "digits.onnx", "--data", folder / "few.npz", *FAST, "--json",
+                "--validation", "0", "-o", tmp_path / "t.onnx")  # fmt: skip
+    said = capsys.readouterr()
+    assert code == 0
+    found = json.loads(said.out)
+    assert found["steps"] == 2 * (400 // 64)
+    assert found["epochs"] == []
+    assert found["emulator"]["epoch_seconds"] > 0
+    assert "the last batch of an epoch is left out: it has 16 of 64 samples" in said.err
 
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -39,7 +39,7 @@ def test_types_are_converted_and_the_last_part_is_kept_back(tmp_path: Path) -> N
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no labels": ({"labels": None}, 'no "labels"'),
     "lengths": ({"labels": np.zeros(9, np.int64)}, "not of one length"),
-    "shape": ({"x": np.zeros((70, 4), np.float32)}, r"give \[samplesx5\]"),
+    "shape": ({"x": np.zeros((70, 4), np.float32)}, r"give \[samples x 5\]"),
     "nan": ({"x": np.where(np.arange(350) == 22, np.nan, 1.0).reshape(70, 5)}, "is number 4"),
     "low": ({"labels": np.full(70, -1)}, "label -1 is no class"),
     "high": ({"labels": np.full(70, 3)}, "label 3 is no class"),

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learning_run import small_data, small_program
 
+from ipuc.errors import ContainerError, OptionError
 from ipuc.learning.checkpoint import KEPT, Progress, checkpoints, read_checkpoint, write_checkpoint
+from ipuc.learning.train import Course, Watch, learn
 from ipuc.npz import read_arrays
 
 SCRIPT = Path(__file__).with_name("learning_run.py")
@@ -77,14 +80,57 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     older, newest = checkpoints(tmp_path)
     assert KEPT == 2
     newest.write_bytes(newest.read_bytes()[:-40])
-    found = read_checkpoint(tmp_path, {"a": 1}, progress(0).state, 1 << 20)
+    passed: list[Path] = []
+    found = read_checkpoint(tmp_path, {"a": 1}, progress(0).state, 1 << 20, passed.append)
     assert found is not None
     assert (found.steps, older.name) == (6, "step-000000006.npz")
+    assert passed == [newest], "somebody is told"
+
+
+def test_no_checkpoint_is_whole(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, progress(3), {})
+    (path,) = checkpoints(tmp_path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ContainerError) as caught:
+        read_checkpoint(tmp_path, {}, progress(0).state, 1 << 20)
+    assert str(caught.value).count("fix:") == 1, "one error, not one inside another"
+    assert "another --checkpoint folder" in caught.value.fix
+
+
+def test_a_new_run_leaves_checkpoints_alone(tmp_path: Path) -> None:
+    """A new run would remove the old checkpoints, or its own, which have fewer steps."""
+    program = small_program()
+    data = small_data(tmp_path, program)
+    saved = tmp_path / "saved"
+    learn(program, data, Course(2, 0, saved), {})
+    before = {path.name: path.read_bytes() for path in checkpoints(saved)}
+    with pytest.raises(OptionError, match="there are checkpoints already") as caught:
+        learn(program, data, Course(1, 0, saved), {})
+    assert "--resume" in caught.value.fix
+    assert {path.name: path.read_bytes() for path in checkpoints(saved)} == before
+
+
+def test_fewer_epochs_than_are_done(tmp_path: Path) -> None:
+    program = small_program()
+    data = small_data(tmp_path, program)
+    learn(program, data, Course(2, 0, tmp_path / "saved"), {})
+    with pytest.raises(OptionError, match="has 14 steps, and 1 epochs are 7") as caught:
+        learn(program, data, Course(1, 0, tmp_path / "saved", resume=True), {})
+    assert "--epochs 2" in caught.value.fix
+
+
+def test_the_folder_is_made_before_the_first_step(tmp_path: Path) -> None:
+    program = small_program()
+    data = small_data(tmp_path, program)
+    steps: list[int] = []
+    watch = Watch(step=lambda done: steps.append(done.steps))
+    with pytest.raises(ContainerError, match="cannot be made"):
+        learn(program, data, Course(1, 0, tmp_path / "no" / "folder"), {}, None, watch)
+    assert not steps
 
 
 @pytest.mark.parametrize("change", ["run", "version", "state"])
 def test_a_checkpoint_of_something_else(tmp_path: Path, change: str) -> None:
-    from ipuc.errors import OptionError  # noqa: PLC0415
     from ipuc.learning import checkpoint  # noqa: PLC0415
 
     patch = pytest.MonkeyPatch()
