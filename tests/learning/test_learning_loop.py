@@ -104,3 +104,17 @@ def test_what_is_told(tmp_path: Path) -> None:
     )
     learn(program, data, Course(epochs=1, shuffle=0), {}, lambda _: {"loss": 1.0}, watch)
     assert told == ["0 of 7", *map(str, range(1, 8)), "epoch 1"]
+
+
+def test_the_place_is_found_between_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps taken again from an older copy of the weights come to the same place."""
+    program = small_program(optimizer="sgd:lr=40")
+    data = small_data(tmp_path, program)
+    told = []
+    for often in (1, 16):
+        monkeypatch.setattr("ipuc.learning.train._OFTEN", often)
+        with pytest.raises(ValueRangeError) as caught:
+            learn(program, data, Course(epochs=60, shuffle=0), {})
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+    assert "the loss of step 11 " in told[0], "neither at the beginning nor after an epoch of 7"
