@@ -22,6 +22,16 @@ from PIL import Image
 _ROOT = Path(__file__).resolve().parent.parent
 _IMAGES = _ROOT / "docs" / "images"
 
+#: Nodes and edges that Graphcore published. Source: Boing Boing, 20 February 2017 (AlexNet); The
+#: Register, 17 February 2017 (ResNet-50). They called the nodes vertices.
+_PUBLISHED = {
+    ("alexnet2017", "training"): ("18.7 million", "115.8 million"),
+    ("resnet50_2017", "inference"): ("3.22 million", "6.21 million"),
+}
+
+#: Between these lines the script writes.
+_MARKS = "<!-- counts: made by benchmarks/gallery.py -->", "<!-- end of counts -->"
+
 #: A small picture: pixels across, bytes at most, and the numbers of colours that are tried.
 _SMALL, _BYTES, _COLOURS = 1000, 300_000, (48, 32, 24, 16, 12, 8)
 
@@ -75,6 +85,7 @@ def main(names: tuple[str, ...], out: Path, size: int) -> None:
         known[entry.name] = _draw(entry, out, size)
         counts.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
         print(f"{entry.name}: {known[entry.name]}", flush=True)
+    _write_counts(known)
 
 
 def _draw(entry: Entry, out: Path, size: int) -> dict[str, object]:
@@ -96,6 +107,29 @@ def _draw(entry: Entry, out: Path, size: int) -> dict[str, object]:
     (_IMAGES / f"gallery-{entry.name}.png").write_bytes(small)
     kept = ("nodes", "vertices", "regions", "edges", "drawn_edges", "seconds", "pixels")
     return {key: facts[key] for key in kept} | {"model": entry.model, "kind": kind}
+
+
+def _write_counts(known: dict[str, dict[str, object]]) -> None:
+    """Put the table of counts between its marks in docs/gallery.md."""
+    rows = [
+        "| graph | nodes | = vertices | + regions | edges | published nodes | published edges |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    seen = set()
+    for entry in ENTRIES:
+        one = known.get(entry.name)
+        if one is None or (one["model"], one["kind"]) in seen:
+            continue
+        seen.add((one["model"], one["kind"]))
+        nodes, edges = _PUBLISHED.get((str(one["model"]), str(one["kind"])), ("", ""))
+        counts = (f"{one[key]:,}" for key in ("nodes", "vertices", "regions", "edges"))
+        row = (f"{one['model']}, {one['kind']}", *counts, nodes, edges)
+        rows.append("| " + " | ".join(row) + " |")
+    page = _ROOT / "docs" / "gallery.md"
+    head, _, rest = page.read_text(encoding="utf-8").partition(_MARKS[0])
+    tail = rest.partition(_MARKS[1])[2]
+    text = "\n".join([head + _MARKS[0], "", *rows, "", _MARKS[1] + tail])
+    page.write_text(text, encoding="utf-8")
 
 
 def _small(image: Image.Image) -> bytes:

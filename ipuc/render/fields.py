@@ -32,6 +32,12 @@ _LONGEST = 60.0
 #: Place on the ramp of what does least: below it, tissue would not stand out from its ground.
 _QUIET = np.float32(0.18)
 
+#: Places on the ramp of dots that are coloured by kind.
+REGION_TONE, VERTEX_TONE = 0.60, 0.92
+
+#: Share of a pixel's colour that its rank among pixels decides; the rest is its value.
+_SPREAD = 0.75
+
 #: Samples for a pixel of length.
 _SAMPLES = 0.7
 
@@ -45,6 +51,7 @@ class Exposure:
         edge: [h, w] light of edges; 1 is what a fifth of the lit pixels reach.
         hue: [k, h, w] colour of nodes and edges, times the light of `weight`.
         weight: [h, w] light that `hue` is an average over.
+        curve: [2, q] place on the ramp (second row) of a mean value (first row); None for classes.
         drawn_edges: edges that fell into the view and were drawn.
     """
 
@@ -52,6 +59,7 @@ class Exposure:
     edge: Floats
     hue: Floats
     weight: Floats
+    curve: Floats | None
     drawn_edges: int
 
 
@@ -62,6 +70,7 @@ def expose(
     colouring: Colouring | None,
     stride: int,
     told: Told = lambda _: None,
+    curve: Floats | None = None,
 ) -> Exposure:
     """Put the light of all nodes, and of one edge in `stride`, on a canvas.
 
@@ -75,6 +84,7 @@ def expose(
         colouring: colours of nodes; None if only density is wanted.
         stride: one edge in this many is drawn, chosen by a hash of its number.
         told: is told the finished fraction.
+        curve: places on the ramp, from the picture of which this one is a part.
     """
     channels = colouring.channels if colouring else 0
     mean = mean_density(scene, view)
@@ -112,7 +122,10 @@ def expose(
     # Filaments take the colour of what they join, but a cell's nodes outweigh them.
     share = np.float32(0.12)
     hue = points[1:] + share * lines[1:]
-    return Exposure(points[0], lines[0], hue, points[0] + share * lines[0], drawn)
+    weight = points[0] + share * lines[0]
+    if channels == 1 and curve is None:
+        curve = _spread(hue[0], weight, points[0])
+    return Exposure(points[0], lines[0], hue, weight, curve, drawn)
 
 
 def mean_density(scene: Scene, view: View) -> float:
@@ -147,12 +160,12 @@ def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: 
     tone = np.float32(0.40) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
     if colouring is None:
         return colour(table, _shoulder(tone))
-    presence = 1 - np.exp(np.float32(-0.8) * density - np.float32(0.1) * edge)
+    presence = 1 - np.exp(np.float32(-1.3) * density - np.float32(0.12) * edge)
     hue = np.maximum(exposure.hue[:, rows], 0) / np.maximum(exposure.weight[rows], 1e-6)
     if colouring.channels == 1:
-        value = _QUIET + (1 - _QUIET) * hue[0]
+        value = _QUIET + (1 - _QUIET) * along(exposure.curve, hue[0])
         value += np.float32(0.04) * np.log1p(np.maximum(density - 3, 0))
-        linear = colour(table, np.clip(value, 0, 1)) * (presence ** np.float32(1.3))[..., None]
+        linear = colour(table, np.clip(value, 0, 1)) * presence[..., None]
     else:
         # Classes have one brightness each, so density must show in theirs: dim sea, full tissue,
         # and nuclei on their way to white.
@@ -168,6 +181,7 @@ def dots(
     view: View,
     table: Floats,
     colouring: Colouring | None,
+    curve: Floats | None = None,
 ) -> tuple[Floats, int]:
     """Paint few nodes as dots joined by lines, regions under vertices.
 
@@ -177,6 +191,7 @@ def dots(
         view: which part, and how large.
         table: [steps, 3] ramp in linear light.
         colouring: colours of nodes; None to colour by kind.
+        curve: places on the ramp, from the picture of which this one is a part.
 
     Returns:
         [h, w, 3] linear light, and how many edges were drawn.
@@ -205,12 +220,13 @@ def dots(
     at = view.pixels(layout.xy)
     reach = np.asarray([view.width, view.height], np.float32)
     shown = ((at > -radius[:, None] - 2) & (at < reach + radius[:, None] + 2)).all(axis=1)
-    for kind, tone in ((REGION, 0.60), (VERTEX, 0.92)):
+    for kind, tone in ((REGION, REGION_TONE), (VERTEX, VERTEX_TONE)):
         members = np.flatnonzero((scene.kind == kind) & shown)
         light = np.full((1, members.size), tone, np.float32)
         if colouring is not None:
             light = colouring.of(members)
-            light = _QUIET + (1 - _QUIET) * light if colouring.channels == 1 else light
+            if colouring.channels == 1:
+                light = _QUIET + (1 - _QUIET) * along(curve, light)
         planes = np.zeros((1 + light.shape[0], *view.shape), np.float32)
         raster.discs(planes, at[members], radius[members], np.asarray(light, np.float32))
         mean = planes[1:] / np.maximum(planes[0], 1e-6)
@@ -239,6 +255,30 @@ def dot_radii(scene: Scene, xy: Floats, spacing: float) -> Floats:
     part = np.where(scene.kind == VERTEX, 0.30, 0.19)
     largest = np.where(scene.kind == VERTEX, 1 / 70, 1 / 100)
     return np.asarray(np.clip(part * room, 0.0005, largest), np.float32)
+
+
+def along(curve: Floats | None, value: Floats) -> Floats:
+    """Places on the ramp of some values: on a curve, or the values themselves."""
+    if curve is None:
+        return value
+    return np.asarray(np.interp(value, curve[0], curve[1]), np.float32)
+
+
+def _spread(hue: Floats, weight: Floats, density: Floats) -> Floats:
+    """Spread the values of pixels over the ramp: [2, q], values and places.
+
+    A pixel shows the mean of its nodes, and means crowd round the middle, where the ramp has one
+    colour: most of the rank among the lit pixels of the picture brings the others back.
+    """
+    part = (slice(None, None, 4), slice(None, None, 4))
+    lit = density[part] > 0.3
+    if not lit.any():
+        return np.array([[0, 1], [0, 1]], np.float32)
+    place = np.linspace(0, 1, 65)
+    value = np.quantile(hue[part][lit] / weight[part][lit], place)
+    # Many pixels of one value are a step, which np.interp climbs within a hair's breadth.
+    value += 1e-6 * np.arange(value.size)
+    return np.stack([value, _SPREAD * place + (1 - _SPREAD) * value]).astype(np.float32)
 
 
 def _light_of(light: Floats, colouring: Colouring | None, nodes: slice | Int32s) -> Floats:

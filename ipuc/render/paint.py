@@ -47,12 +47,14 @@ class Painting:
         drawn_points: nodes drawn.
         drawn_edges: edges drawn; fewer than the scene's if only one in `edge_stride` was.
         edge_stride: one in this many edges was drawn.
+        curve: places on the ramp, for pictures of parts of it; None if there is none.
     """
 
     image: Image.Image
     drawn_points: int
     drawn_edges: int
     edge_stride: int
+    curve: Floats | None = None
 
 
 def paint(
@@ -63,6 +65,7 @@ def paint(
     palette: str = "amber",
     colouring: Colouring | None = None,
     told: Callable[[float], None] = lambda _: None,
+    curve: Floats | None = None,
 ) -> Painting:
     """Paint a scene, or a window on it.
 
@@ -73,12 +76,15 @@ def paint(
         palette: name of the colours.
         colouring: what colour means; None for a density picture.
         told: is told the finished fraction, 0 to 1.
+        curve: places on the ramp, from the picture of which this one is a part.
 
     Raises:
         OptionError: the palette is unknown, the layout belongs to another scene, or the picture is
             too large for this machine's memory.
     """
-    return paint_each(scene, layout, view=view, looks=[(palette, colouring)], told=told)[0]
+    return paint_each(
+        scene, layout, view=view, looks=[(palette, colouring)], told=told, curve=curve
+    )[0]
 
 
 def paint_each(
@@ -88,6 +94,7 @@ def paint_each(
     view: View,
     looks: Sequence[tuple[str, Colouring | None]],
     told: Callable[[float], None] = lambda _: None,
+    curve: Floats | None = None,
 ) -> list[Painting]:
     """Paint a scene in several palettes, with one walk over nodes and edges.
 
@@ -97,6 +104,7 @@ def paint_each(
         view: which part, and how large.
         looks: palette and colouring of each; colourings are one and the same, or None.
         told: is told the finished fraction, 0 to 1.
+        curve: as `paint`.
 
     Raises:
         OptionError: as `paint`.
@@ -108,10 +116,10 @@ def paint_each(
         )
     tables = [ramp(palette) for palette, _ in looks]
     made = []
-    if 1 / np.sqrt(mean_density(scene, view)) >= DOT_SPACING:
+    if is_dotted(scene, view):
         hold_to_memory(view, 3)
         for (_, colouring), table in zip(looks, tables, strict=True):
-            linear, drawn = dots(scene, layout, view, table, colouring)
+            linear, drawn = dots(scene, layout, view, table, colouring, curve)
             image = Image.fromarray(_glowing(linear, view), "RGB")
             made.append(Painting(image, scene.nodes, drawn, 1))
         told(1.0)
@@ -122,12 +130,17 @@ def paint_each(
     # A window holds only its share of the edges.
     share = min(view.width * view.height / (np.pi * (DISC * view.scale) ** 2), 1.0)
     stride = max(-(-int(scene.edges * share) // EDGE_BUDGET), 1)
-    exposure = expose(scene, layout, fine, shared, stride, told)
+    exposure = expose(scene, layout, fine, shared, stride, told, curve)
     for (_, colouring), table in zip(looks, tables, strict=True):
         image = _develop(exposure, view, fine.width // view.width, table, colouring)
-        made.append(Painting(image, scene.nodes, exposure.drawn_edges, stride))
+        made.append(Painting(image, scene.nodes, exposure.drawn_edges, stride, exposure.curve))
     told(1.0)
     return made
+
+
+def is_dotted(scene: Scene, view: View) -> bool:
+    """Whether nodes are so far apart that each is drawn as a dot."""
+    return bool(1 / np.sqrt(mean_density(scene, view)) >= DOT_SPACING)
 
 
 def finest(nodes: int, view: View) -> View:

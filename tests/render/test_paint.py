@@ -358,6 +358,28 @@ def test_ranks_share_ties() -> None:
     np.testing.assert_allclose(ranks(values), [0.5, 0, 0.5, 1])
 
 
+def test_colours_cover_the_ramp_and_parts_keep_those_of_the_whole(drawn: Drawn) -> None:
+    scene, layout = drawn
+    busy = cycles(drawn)
+    squeezed = dataclasses.replace(busy, value=0.5 + 0.02 * busy.of(slice(None))[0])
+    whole = paint_whole(scene, layout, 64, "alex", colouring=squeezed)
+    assert whole.curve is not None
+    values, places = whole.curve
+    assert (np.diff(values) > 0).all()
+    assert (np.diff(places) >= 0).all()
+    # Values within a fiftieth of the ramp come to lie on most of it, in their order.
+    assert places[-1] - places[0] > 0.7
+    part = paint(
+        scene,
+        layout,
+        view=View(0.3, 0.3, 64.0, 24, 24),
+        palette="alex",
+        colouring=squeezed,
+        curve=whole.curve,
+    )
+    assert part.curve is whole.curve
+
+
 def test_ranks_weigh_their_members() -> None:
     values = np.array([1, 2, 3], np.float32)
     weighed = ranks(values, np.array([1, 8, 1], np.float32))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.errors import OptionError, nearest
 from ipuc.render.colouring import Colouring
-from ipuc.render.paint import Painting, finest, hold_to_memory, on_ground, paint
+from ipuc.render.fields import REGION_TONE, VERTEX_TONE
+from ipuc.render.paint import Painting, finest, hold_to_memory, is_dotted, on_ground, paint
 from ipuc.render.palettes import Rgb, palette_named, ramp, readable_on, rgb_of, to_bytes
 from ipuc.render.place import DISC, Layout
 from ipuc.render.poster.elements import (
@@ -120,6 +122,8 @@ class _Maker:
         self.ink = readable_on("#8a8a88", self.under)
         self.strong = readable_on("#c9c6bd" if sum(self.under) < 380 else "#1c1c1c", self.under)
         self.elements: list[Element] = []
+        self.dotted = False
+        self.curve: NDArray[np.float32] | None = None
         self.windows = [window_of(scene, layout, text) for text in look.insets]
         titles = dict.fromkeys(one.title for one in scene.layers)
         self.colour_of = {
@@ -142,9 +146,11 @@ class _Maker:
             foot_lines=foot + labelled,
         )
         view = self._disc_view(page, whole=not framed)
+        self.dotted = is_dotted(self.scene, view)
         self._hold([view, *(self._inset_view(page, at) for at in range(len(self.windows)))])
         share = 1 / (1 + len(self.windows))
         painting = self._picture(view, lambda part: told(share * part))
+        self.curve = painting.curve
         corner = (
             round(page.centre[0] - (0.5 - view.left) * view.scale),
             round(page.centre[1] - (0.5 - view.top) * view.scale),
@@ -194,6 +200,7 @@ class _Maker:
             palette=look.palette,
             colouring=look.colouring,
             told=told,
+            curve=self.curve,
         )
 
     def _finished(self, painting: Painting, view: View, *, disc: bool = True):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -306,8 +313,9 @@ class _Maker:
         margin = 1.8 * page.letter
         right, base = page.width - margin, page.height - margin
         colouring = self.look.colouring
-        if colouring is not None and colouring.entries:
-            self._classes(colouring, right, base, size, columns=1 if corners else 2)
+        listed = self._listed()
+        if listed:
+            self._classes(listed, right, base, size, columns=1 if corners else 2)
             return
         table = ramp(self.look.palette)
         low = 0 if colouring is None else int(0.18 * (len(table) - 1))
@@ -323,20 +331,35 @@ class _Maker:
         self.elements.append(Text((right - width / 2, y), what, small, self.ink, False, "middle"))
         self.elements.append(Text((right, y), ends[1], small, self.ink, False, "right"))
 
+    def _listed(self) -> list[tuple[str, Rgb]]:
+        """Names and colours of classes, or of two kinds of dots; none where there is a ramp."""
+        colouring, table = self.look.colouring, ramp(self.look.palette)
+        if colouring is None:
+            if not self.dotted:
+                return []
+            kinds = (("compute vertex", VERTEX_TONE), ("region of memory", REGION_TONE))
+            chosen = [(name, table[int(tone * (len(table) - 1))]) for name, tone in kinds]
+        elif colouring.table is not None:
+            chosen = [(name, colouring.table[index]) for name, index in colouring.entries]
+        else:
+            return []
+        made = []
+        for name, light in chosen:
+            red, green, blue = (int(part) for part in to_bytes(light))
+            made.append((name, (red, green, blue)))
+        return made
+
     def _classes(
-        self, colouring: Colouring, right: float, base: float, size: float, columns: int
+        self, listed: list[tuple[str, Rgb]], right: float, base: float, size: float, columns: int
     ) -> None:
         """Dots and names, in columns."""
-        assert colouring.table is not None
-        rows = -(-len(colouring.entries) // columns)
-        wide = max(text_width(name, size) for name, _ in colouring.entries) + 3 * size
-        for number, (name, index) in enumerate(colouring.entries):
+        rows = -(-len(listed) // columns)
+        wide = max(text_width(name, size) for name, _ in listed) + 3 * size
+        for number, (name, colour) in enumerate(listed):
             column, row = divmod(number, rows)
             x = right - (columns - column) * wide
             y = base - (rows - 1 - row) * 1.55 * size
-            red, green, blue = (int(part) for part in to_bytes(colouring.table[index]))
-            dot = (x + 0.5 * size, y - 0.36 * size)
-            self.elements.append(Dot(dot, 0.42 * size, (red, green, blue)))
+            self.elements.append(Dot((x + 0.5 * size, y - 0.36 * size), 0.42 * size, colour))
             self.elements.append(Text((x + 1.4 * size, y), name, size, self.ink))
 
 
