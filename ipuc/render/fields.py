@@ -215,7 +215,9 @@ def dots(
         # Where thousands cross, each must be fainter, or they fill the cell with one flat tone.
         crowd = max(float(_quantile(edge, 0.9)), 1.0)
         edge *= np.float32(1 / crowd**0.6)
-        alpha = np.float32(0.85) * np.clip(1.6 * edge, 0, 1)
+        # Strands have the ramp's colours; beside dots that mean something they stand back.
+        strong = np.float32(0.85 if colouring is None else 0.6)
+        alpha = strong * np.clip(1.6 * edge, 0, 1)
         _over(linear, colour(table, 0.26 + 0.13 * np.log1p(edge)), alpha)
     at = view.pixels(layout.xy)
     reach = np.asarray([view.width, view.height], np.float32)

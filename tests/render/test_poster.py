@@ -230,6 +230,21 @@ def test_papers_are_iso() -> None:
     assert page.centre[1] + page.radius < page.foot
 
 
+@pytest.mark.parametrize("insets", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [800, (600, 850), (850, 600)])
+def test_insets_and_disc_do_not_overlap(size: int | tuple[int, int], insets: int) -> None:
+    page = make_page(size, widest=12, insets=insets, title=True, foot_lines=3)
+    assert len(page.insets) == insets
+    for one, other in combinations(page.insets, 2):
+        assert one[0] + one[2] <= other[0] or one[1] + one[3] <= other[1] or other[0] < one[0]
+    for left, top, width, height in page.insets:
+        beside = left + width <= page.centre[0] - page.radius
+        assert beside or top >= page.centre[1] + page.radius
+        assert left >= 0
+        assert left + width <= page.width
+        assert isinstance(size, tuple) or 0 <= top <= top + height <= page.foot
+
+
 def test_a_sheet_has_all_palettes(drawn: Drawn) -> None:
     made = sheet(*drawn, 450, words_of(drawn[0]))
     texts = " ".join(one.text for one in made.elements if isinstance(one, Text))

@@ -276,7 +276,10 @@ class _Maker:
         self.elements.append(
             Box((x - across / 2, y - down / 2), (across, down), accent, 1.5 * thin)
         )
-        line = ((float(left + width), top + height / 2), (x - across / 2, y))
+        if top > page.centre[1] + page.radius:
+            line = ((left + width / 2, float(top)), (x, y + down / 2))
+        else:
+            line = ((float(left + width), top + height / 2), (x - across / 2, y))
         self.elements.append(Line(line, 1.5 * thin, accent))
         text = f"{window.title}  x{view.scale / zoom:.0f}"
         below = top + height + 1.3 * page.letter

@@ -91,34 +91,37 @@ def make_page(
             that the disc leaves free.
     """
     width, height = size if isinstance(size, tuple) else (size, 0)
-    left = _COLUMN * width if insets else 0.0
+    # On an upright sheet insets stand under the disc, else in a column on its left.
+    below = bool(insets) and height > 1.1 * width
+    left = _COLUMN * width if insets and not below else 0.0
     part = width - left
     letter = max(part * _LETTER, 7.0)
     head = 3.2 * letter if title else 0.0
     foot = (1.55 * foot_lines + 1.6) * letter if foot_lines else 0.0
-    inset = (_INSET * width, _INSET * width / _RATIO)
-    stack = insets * (inset[1] + _GAP * width) + _GAP * width
+    gap = _GAP * width
+    across = (1 - 3 * _GAP) / 2 * width if below else _INSET * width
+    tall = across / _RATIO
+    rows = -(-insets // 2) if below else insets
+    stack = rows * (tall + gap) + gap
     if not height:
         body = part * (_LABELLED if widest else 1.0)
         height = round(max(body, stack if insets else 0.0) + head + foot)
-    body = height - head - foot
+    body = height - head - foot - (stack if below else 0.0)
     if widest:
-        across = part / 2 - (_MARGIN + widest) * letter
+        wide = part / 2 - (_MARGIN + widest) * letter
         down = body / 2 - (_MARGIN + _TALL) * letter
-        radius = min(across, down) / 1.1
+        radius = min(wide, down) / 1.1
     else:
         radius = DISC * min(part, body)
     middle = head + body / 2
-    top = middle - stack / 2 + _GAP * width
-    boxes = tuple(
-        (
-            round(_GAP * width),
-            round(top + at * (inset[1] + _GAP * width)),
-            round(inset[0]),
-            round(inset[1]),
-        )
-        for at in range(insets)
-    )
+    boxes = []
+    top = head + body + gap if below else middle - stack / 2 + gap
+    for at in range(insets):
+        row, column = divmod(at, 2) if below else (at, 0)
+        # The last one of an odd number stands in the middle.
+        alone = below and at == insets - 1 and column == 0
+        x = (width - across) / 2 if alone else gap + column * (across + gap)
+        boxes.append((round(x), round(top + row * (tall + gap)), round(across), round(tall)))
     edge = 0.5 * letter
     return Page(
         width,
@@ -126,8 +129,8 @@ def make_page(
         (left + part / 2, middle),
         radius,
         letter,
-        (left + edge, head + edge, width - edge, height - foot - edge),
-        boxes,
+        (left + edge, head + edge, width - edge, head + body - edge),
+        tuple(boxes),
         head and 2.4 * letter,
         height - foot,
     )
