@@ -197,7 +197,8 @@ def _command(ctx: click.Context, source: Path) -> str:
     words = ["ipuc", "render", source.name]
     for parameter in ctx.command.params:
         given = ctx.get_parameter_source(parameter.name or "")
-        if given is not click.core.ParameterSource.COMMANDLINE or parameter.name in _NOT_TOLD:
+        told = parameter.name in ctx.params and parameter.name not in _NOT_TOLD
+        if given is not click.core.ParameterSource.COMMANDLINE or not told:
             continue
         value = ctx.params[parameter.name or ""]
         if isinstance(parameter, click.Option) and parameter.is_flag:

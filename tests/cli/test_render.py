@@ -29,7 +29,8 @@ def net_fixture(folder: Path) -> Path:
 
 
 def test_the_preset_makes_a_labelled_poster_of_a_model(ipuc: Run, net: Path, folder: Path) -> None:
-    done = ipuc("render", net, "--preset", "2017", "--size", "400", "-o", "p.png", "--json")
+    words = ("--preset", "2017", "--size", "400", "-o", "p.png", "--json", "--debug")
+    done = ipuc("render", net, *words)
     facts = done.json()
     assert facts["size"] == 400
     assert facts["labels"] > 0
@@ -148,3 +149,10 @@ def test_a_program_without_vertices_says_so(ipuc: Run, folder: Path) -> None:
     done = ipuc("render", model, "--target", "tiny", "--size", "64")
     assert done.code == 1
     assert "no vertices to draw" in done.err
+
+
+def test_what_does_not_fit_is_drawn_and_says_so(ipuc: Run, net: Path, folder: Path) -> None:
+    words = ("--target", "tiny,tile_memory_bytes=1024", "--size", "300", "--label", "-o", "g.svg")
+    done = ipuc("render", net, *words)
+    assert done.code == 0, done.err
+    assert "does not fit its target" in (folder / "g.svg").read_text(encoding="utf-8")
