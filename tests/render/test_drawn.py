@@ -1,5 +1,6 @@
 """A picture is estimated before any work, and its layout is kept beside the program."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from ipuc.pipeline import compile_model
 from ipuc.program.enumerate import VertexGraph
 from ipuc.program.program import Program
 from ipuc.render import drawn
+from ipuc.render.build import scene_of
 from ipuc.render.drawn import cache_path, estimate, scene_and_layout
+from ipuc.render.place import place
 from ipuc.target import parse_target
 
 
@@ -99,3 +102,14 @@ def test_progress_never_falls_and_ends(program: Program) -> None:
         parts = [done for at, done in told if at == stage]
         assert parts == sorted(parts)
         assert parts[-1] == 1000
+
+
+def test_moving_a_layer_to_one_tile_moves_it(program: Program) -> None:
+    """The picture depends on the mapping: that is what the clusters are made of."""
+    scene = scene_of(program)
+    assert scene.nodes > 4000
+    layer = next(i for i, info in enumerate(scene.layers) if info.name == "conv2")
+    tile = np.where(scene.layer == layer, 0, scene.tile).astype(np.int32)
+    moved, before = place(replace(scene, tile=tile)), place(scene)
+    away = np.hypot(*(moved.xy - before.xy).T)[scene.layer == layer]
+    assert np.median(away) > 0.01

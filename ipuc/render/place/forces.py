@@ -41,7 +41,7 @@ class Parameters:
     area_exponent: float = 0.55
     region_share: float = 0.25
     leaf_share: float = 3.0
-    spring: float = 0.35
+    spring: float = 0.6
     leaf_spring: float = 0.4
     data_exponent: float = 0.8
     data_limit: float = 4.0
