@@ -109,7 +109,9 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     group_of_cell[cells] = np.arange(bound)
     group = group_of_cell[scene.cell]
     count = np.bincount(group, minlength=bound + 1)
-    share = _areas(count, p.area_exponent)
+    first = np.zeros(size.size, np.int64)
+    first[scene.cell[::-1]] = np.arange(scene.nodes)[::-1]
+    share = _areas(count, scene.layer[first[cells]], p.area_exponent)
     light = (share * scene.nodes / np.maximum(count, 1)).astype(np.float32)
 
     is_leaf = scene.touches.region_degree() <= 1
@@ -159,12 +161,19 @@ def springs_of(scene: Scene, forces: Forces, parameters: Parameters) -> tuple[Sp
     )
 
 
-def _areas(count: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
-    """Share the disc among the bound cells and the sea (last): [b + 1], sums to 1."""
+def _areas(
+    count: NDArray[np.int64], layer: NDArray[np.int32], exponent: float
+) -> NDArray[np.float64]:
+    """Share the disc among the bound cells and the sea (last): [b + 1], sums to 1.
+
+    Cells of one layer pass have the area of one, or the many components of a rectifier, each of
+    some thousand nodes, would take more of the disc than all convolutions.
+    """
     sea = (count[-1] / max(int(count.sum()), 1)) ** exponent if count[-1] else 0.0
     if count.size == 1:
         return np.ones(1)
-    bound = count[:-1].astype(np.float64) ** exponent
+    together = np.bincount(layer, count[:-1])[layer]
+    bound = count[:-1] * together ** (exponent - 1)
     return np.append(bound / bound.sum() * (1 - sea), sea)
 
 
