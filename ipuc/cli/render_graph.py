@@ -20,7 +20,7 @@ from ipuc.render.palettes import rgb_of
 from ipuc.render.place import Layout
 from ipuc.render.poster.compose import Look, compose
 from ipuc.render.poster.elements import Poster
-from ipuc.render.poster.naming import Named, name_cells, read_labels, write_labels
+from ipuc.render.poster.naming import Named, name_cells, once_each, read_labels, write_labels
 from ipuc.render.poster.pixels import draw
 from ipuc.render.poster.sheet import sheet
 from ipuc.render.poster.svg import write_svg
@@ -162,7 +162,7 @@ def _warning(program: Program) -> str:
 
 def _labels(scene: Scene, layout: Layout, picture: PictureOptions) -> list[Named]:
     known = name_cells(scene, layout)
-    return known if picture.labels is None else read_labels(picture.labels, known)
+    return once_each(known) if picture.labels is None else read_labels(picture.labels, known)
 
 
 def _facts_of(scene: Scene, picture: PictureOptions, settled: Settled) -> dict[str, str]:

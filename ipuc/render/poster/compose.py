@@ -234,7 +234,8 @@ class _Maker:
             self.elements.append(Dot(points[-1], max(page.radius / 75, 2.0), colour))
         for one in placed:
             self._label(labels[one.request], one, page)
-        return placed, max(len(self.layout.cell_id) - len(placed), 0)
+        named = sum(labels[one.request].alike for one in placed)
+        return placed, max(len(self.layout.cell_id) - named, 0)
 
     def _request(self, label: Named, known: CellMap, page: Page) -> Request:
         lines = _lines(label)
@@ -434,7 +435,8 @@ def dithered(image, tones: tuple[str, ...]):  # type: ignore[no-untyped-def]  # 
 
 def _lines(label: Named) -> list[tuple[str, bool]]:
     """The lines of a label, and which are bold."""
-    lines = ((label.name, True), (label.passes, True), (label.sizes, False))
+    sizes = label.sizes if label.alike == 1 else f"{label.sizes} x{label.alike}".strip()
+    lines = ((label.name, True), (label.passes, True), (sizes, False))
     return [(text, bold) for text, bold in lines if text]
 
 
@@ -445,6 +447,8 @@ def _widest(label: Named) -> float:
 
 def _unnamed(named: int, left_out: int) -> str:
     """Say how many cells have no label."""
+    if not named:
+        return "no cell is named"
     if not left_out:
-        return f"all {named} cells are named"
-    return f"the {named} largest cells are named, {left_out:,} are not"
+        return "every cell is named"
+    return f"{left_out:,} smaller cell{'s are' if left_out > 1 else ' is'} not named"

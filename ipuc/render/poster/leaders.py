@@ -236,11 +236,16 @@ def _connected(
     requests: Sequence[Request], chosen: Sequence[int], centres: Doubles, territory: Territory
 ) -> list[Placed]:
     """Lead every label into its cell; a leader that must cross another is left out."""
+    frames = [_frame(centre, requests[at].size) for at, centre in zip(chosen, centres, strict=True)]
     placed: list[Placed] = []
-    for at, centre in zip(chosen, centres, strict=True):
+    for number, (at, centre) in enumerate(zip(chosen, centres, strict=True)):
         ways = _ways(requests[at], centre, territory)
         taken = [one.leader for one in placed]
-        free = next((way for way in ways if not any(crosses(way, one) for one in taken)), None)
+        ways = [way for way in ways if not any(crosses(way, one) for one in taken)]
+        # Better through no other label's words; but better so than without a label.
+        words = frames[:number] + frames[number + 1 :]
+        clear = (way for way in ways if not any(crosses(way, one) for one in words))
+        free = next(clear, ways[0] if ways else None)
         if free is not None:
             placed.append(Placed(at, _point(centre), free))
     return placed
@@ -269,6 +274,13 @@ def _ways(request: Request, centre: Doubles, territory: Territory) -> list[tuple
         ways.append((float(cost[best]), way))
     ways.sort(key=lambda pair: pair[0])
     return [way for _, way in ways]
+
+
+def _frame(centre: Doubles, size: Point) -> tuple[Point, ...]:
+    """The outline of a label, a little inside its box."""
+    x, y = 0.48 * size[0], 0.48 * size[1]
+    corners = ((-x, -y), (x, -y), (x, y), (-x, y), (-x, -y))
+    return tuple((float(centre[0] + dx), float(centre[1] + dy)) for dx, dy in corners)
 
 
 def _port(centre: Doubles, size: Point, towards: Doubles) -> Point:

@@ -49,6 +49,7 @@ class Named:
         sizes: "[192 in, 384 out]"; may be empty.
         layer: the layer's unique name, which decides the colour.
         nodes: in the cell.
+        alike: cells that have the same words; one label stands for them all.
     """
 
     cell: int
@@ -57,6 +58,7 @@ class Named:
     sizes: str
     layer: str
     nodes: int
+    alike: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,16 @@ def name_cells(scene: Scene, layout: Layout) -> list[Named]:
         sizes = "" if first.sizes == "[]" else first.sizes
         made.append(Named(cell, name, words, sizes, first.name, int(row.sum())))
     return sorted(made, key=lambda one: (-one.nodes, one.cell))
+
+
+def once_each(named: Sequence[Named]) -> list[Named]:
+    """Keep the largest of the cells that have the same words, and count the others."""
+    kept: dict[tuple[str, str, str], Named] = {}
+    for one in named:
+        key = (one.name, one.passes, one.sizes)
+        known = kept.get(key)
+        kept[key] = replace(known, alike=known.alike + 1) if known else one
+    return list(kept.values())
 
 
 def map_cells(scene: Scene, layout: Layout) -> CellMap:
