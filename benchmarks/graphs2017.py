@@ -90,8 +90,23 @@ TYPES: dict[str, tuple[float, float]] = {
     "CalcLoss": (0.001, 0.002),
 }
 
-#: Layers that stand beside a convolution in the counter's lines.
-_ORDER = ("forward", "loss", "backward", "weight update")
+#: Ours -> the counter's name of the same vertex.
+SAME = {
+    "ConvPartialnx1InOut": "ConvPartialnx1",
+    "ConvPartial1x1OutRows": "ConvPartial1x1Out",
+    "MaxPoolingPlaces": "MaxPooling",
+    "ReduceAdd": "ConvReduce",
+}
+
+#: Layers whose vertices are added where a convolution's last line stands: the counter's total has
+#: them, and does not say at which line.
+BESIDE = {
+    "conv1": {"relu1", "pool1"},
+    "conv2": {"relu2", "pool2"},
+    "conv3": {"relu3"},
+    "conv4": {"relu4"},
+    "conv5": {"relu5", "pool5"},
+}
 
 
 def compiled(name: str, folder: Path, *, train: bool) -> tuple[Program, float]:
@@ -131,6 +146,8 @@ def detail(program: Program) -> list[dict[str, Any]]:
         if (layer, layer_pass) not in order:
             continue
         taken.add((layer, layer_pass))
+        if layer_pass == "weight update":
+            taken |= {pair for pair in order if pair[0] in BESIDE[layer]}
         graph = VertexGraph(only(program, taken))
         rows.append(
             {
@@ -150,8 +167,9 @@ def types(graph: VertexGraph) -> list[dict[str, Any]]:
     vertices: Counter[str] = Counter()
     edges: Counter[str] = Counter()
     for block in graph.blocks():
-        vertices[block.codelet.name] += len(block.tile)
-        edges[block.codelet.name] += len(block.regions)
+        name = SAME.get(block.codelet.name, block.codelet.name)
+        vertices[name] += len(block.tile)
+        edges[name] += len(block.regions)
     names = sorted(
         {*vertices, *TYPES}, key=lambda name: -max(edges[name], TYPES.get(name, (0, 0))[1] * 1e6)
     )
