@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "profile": "Say what a program would cost on the chip: cycles, time and memory.",
     "explain": "Say why a layer is split over tiles as it is, and what that costs.",
     "show": "Show what one tile does in one superstep.",
-    "export": "Write the training graph of a program as plain ONNX.",
+    "export": "Write parts of a program for other tools.",
     "verify": "Compare every layer with another engine.",
     "render": "Draw the vertex graph of a program, its operators, or its cost.",
 }

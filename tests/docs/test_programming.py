@@ -46,7 +46,7 @@ def test_the_code_prints_what_the_page_says(
         sys.modules.pop(name)
     assert printed == ""
     assert compared == 3
-    assert files == ["scaled_add"]
+    assert files == ["axpy"]
 
 
 def test_the_program_is_about_thirty_lines() -> None:
