@@ -6,6 +6,7 @@ hand, for the AlexNet of that time: halves, partial sums of floats, 1216 tiles, 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -33,9 +34,8 @@ from ipuc.program.steps import Copy
 from ipuc.target.catalogue import parse_target
 
 GC2 = parse_target("gc2")
-#: Sums of at most some thousand products, in float32, which may nearly cancel: 2e-6 is 34 units in
-#: the last place of the largest.
-TOLERANCE = 2e-6
+#: Sums of at most some thousand products, in float32: 1e-6 is 17 units in the last place.
+TOLERANCE = 1e-6
 
 #: Channels out and in, window, groups of in and out channels; the printed tx, ty, tz, ti.
 ALEXNET = {
@@ -151,10 +151,10 @@ def test_gradient(conv: Conv, seed: int, target: str) -> None:
         conv = Conv(1, 1, conv.outs, conv.ins, conv.slides[:1])
     arrays = operands(conv, seed)
     made = Emulator(gradient_program(conv, target)).run(arrays)["dw"]
-    assert (
-        updates.relative_error(made, updates.by_definition(conv, arrays["x"], arrays["dy"]))
-        < TOLERANCE
-    )
+    exact = updates.by_definition(conv, arrays["x"], arrays["dy"])
+    # Products of either sign may nearly cancel: roundings are of the terms, not of what is left.
+    terms = updates.by_definition(conv, np.abs(arrays["x"]), np.abs(arrays["dy"]))
+    assert np.abs(made - exact).max() < TOLERANCE * max(terms.max(), math.ulp(1.0))
 
 
 CASES = {
