@@ -10,12 +10,13 @@ import click
 from ipuc.cli.options import debug_option, json_option
 from ipuc.cli.output import next_step, print_json, progress, say, shell_word
 from ipuc.cli.paths import settle_output
+from ipuc.cli.picture_options import max_nodes_option
 from ipuc.errors import OptionError
 from ipuc.graph.export import write_model
 from ipuc.importer.limits import readable
 from ipuc.pipeline import initial_graph
 from ipuc.program.save import load
-from ipuc.render.drawn import scene_and_layout
+from ipuc.render.drawn import DEFAULT_MAX_NODES, scene_and_layout
 from ipuc.render.files import write_columns, write_op_graph
 from ipuc.training.export import as_model
 
@@ -64,10 +65,16 @@ Examples:
     show_default=True,
     help="Of the positions: the same as that of a picture.",
 )
+@max_nodes_option
 @json_option
 @debug_option
 def command(
-    program: Path, training_graph: Path | None, graph_file: Path | None, seed: int, as_json: bool
+    program: Path,
+    training_graph: Path | None,
+    graph_file: Path | None,
+    seed: int,
+    max_nodes: int | None,
+    as_json: bool,
 ) -> None:
     """Read, write, and say what came out."""
     if (training_graph is None) == (graph_file is None):
@@ -76,12 +83,12 @@ def command(
             fix="give --graph OUT.graphml, --graph OUT.npz or --training-graph OUT.onnx",
         )
     if graph_file is not None:
-        _graph(program, graph_file, seed, as_json)
+        _graph(program, graph_file, seed, max_nodes or DEFAULT_MAX_NODES, as_json)
     elif training_graph is not None:
         _training(program, training_graph, as_json)
 
 
-def _graph(program: Path, out: Path, seed: int, as_json: bool) -> None:
+def _graph(program: Path, out: Path, seed: int, max_nodes: int, as_json: bool) -> None:
     """Write operators, or vertices and regions."""
     opened = load(program)
     columns = out.suffix.lower() == ".npz"
@@ -89,7 +96,9 @@ def _graph(program: Path, out: Path, seed: int, as_json: bool) -> None:
     facts: dict[str, Any] = {"program": str(program), "graph": str(path)}
     if columns:
         with progress() as bar:
-            scene, layout = scene_and_layout(opened, seed=seed, cache=program, progress=bar)
+            scene, layout = scene_and_layout(
+                opened, seed=seed, max_nodes=max_nodes, cache=program, progress=bar
+            )
         write_columns(scene, layout, path)
         facts |= {"nodes": scene.nodes, "edges": scene.edges, "seed": seed}
         what = f"{scene.nodes:,} vertices and regions, {scene.edges:,} edges"

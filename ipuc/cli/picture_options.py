@@ -12,6 +12,7 @@ import click
 
 from ipuc.errors import OptionError
 from ipuc.render.colouring import BY, By
+from ipuc.render.drawn import DEFAULT_MAX_NODES
 from ipuc.render.paint import SIZES
 from ipuc.render.palettes import PALETTES, Mode, palette_named
 from ipuc.render.poster.page import PAPERS, paper_pixels
@@ -136,6 +137,16 @@ def picture_options(function: Function) -> Function:
     return wrapper  # type: ignore[return-value]  # it takes other keywords than it hands on
 
 
+def max_nodes_option(function: Function) -> Function:
+    """Give a command `--max-nodes`."""
+    return click.option(
+        "--max-nodes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help=f"Refuse graphs with more nodes.  [default: {DEFAULT_MAX_NODES:,}]",
+    )(function)
+
+
 def _decorators() -> tuple[Callable[[Any], Any], ...]:
     file = click.Path(path_type=Path)
     return (
@@ -211,12 +222,7 @@ def _decorators() -> tuple[Callable[[Any], Any], ...]:
         click.option(
             "--preview", is_flag=True, help="A quick picture, 1024 pixels, of a coarse layout."
         ),
-        click.option(
-            "--max-nodes",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Refuse graphs with more nodes.  [default: 25,000,000]",
-        ),
+        max_nodes_option,
         click.option(
             "--cache/--no-cache",
             "cached",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,9 @@ _2017 = {
 }
 
 
-def settle_preset(options: CompileOptions, model: Path) -> CompileOptions:
+def settle_preset(
+    options: CompileOptions, model: Path, tell: Callable[[str], None] = note
+) -> CompileOptions:
     """Put what a preset stands for in place of options that are not given; say what that is.
 
     The preset 2017 compiles as Graphcore did for its pictures of 2017: training with SGD and
@@ -31,6 +34,7 @@ def settle_preset(options: CompileOptions, model: Path) -> CompileOptions:
     Args:
         options: as given.
         model: the ONNX file.
+        tell: is told what the preset stands for.
 
     Raises:
         IpucError: the model cannot be read.
@@ -50,8 +54,8 @@ def settle_preset(options: CompileOptions, model: Path) -> CompileOptions:
             made = replace(made, training=replace(made.training, train=True))
             words.append("--train --loss cross-entropy --optimizer sgd")
         else:
-            note(f"preset 2017: inference, not training: {reason}")
-    note(f"preset 2017 stands for {' '.join(words)}")
+            tell(f"preset 2017: inference, not training: {reason}")
+    tell(f"preset 2017 stands for {' '.join(words)}")
     return made
 
 

@@ -29,6 +29,7 @@ from ipuc.cli.paths import settle_output
 from ipuc.cli.picture_options import PictureOptions, picture_options
 from ipuc.cli.render_graph import check_folder, check_options, draw_graph, hint
 from ipuc.cli.source import Opened, open_program
+from ipuc.cli.words import given_words, pasted
 from ipuc.errors import OptionError
 from ipuc.graph.record import from_json
 from ipuc.profile.record import MODELLED, profile
@@ -116,7 +117,9 @@ def command(
         elif view in VIEWS:
             facts = _chart(opened, path, view, size or 1600, measure or "compute", bar)
         else:
-            about = {**_provenance(opened), "ipuc.command": _command(ctx, opened.path)}
+            # All that was given but where to write it: draws the same picture.
+            again = pasted("ipuc", "render", opened.path.name, *given_words(ctx, without=_NOT_TOLD))
+            about = {**_provenance(opened), "ipuc.command": again}
             facts = draw_graph(opened, path, picture, options.preset, about, bar)
     where = picture.frames if "frames" in facts else path
     facts |= {"seed": picture.seed, "out": str(where), "seconds": seconds[0]}
@@ -190,24 +193,6 @@ def _say_graph(facts: dict[str, Any]) -> None:
         say(f"  {counted(facts['labels'], 'cell')} named" + (f", {left:,} not" if left else ""))
     if "frames" in facts:
         say(f"  {counted(facts['frames'], 'superstep')}, a picture each")
-
-
-def _command(ctx: click.Context, source: Path) -> str:
-    """The command that draws the same picture: all that was given but where to write it."""
-    words = ["ipuc", "render", source.name]
-    for parameter in ctx.command.params:
-        given = ctx.get_parameter_source(parameter.name or "")
-        told = parameter.name in ctx.params and parameter.name not in _NOT_TOLD
-        if given is not click.core.ParameterSource.COMMANDLINE or not told:
-            continue
-        value = ctx.params[parameter.name or ""]
-        if isinstance(parameter, click.Option) and parameter.is_flag:
-            flags = parameter.opts if value else parameter.secondary_opts
-            words.append(flags[0])
-            continue
-        for one in value if isinstance(value, tuple) else (value,):
-            words += [parameter.opts[0], str(one)]
-    return " ".join(shell_word(word) for word in words)
 
 
 def _ops(opened: Opened, path: Path, size: int) -> dict[str, Any]:

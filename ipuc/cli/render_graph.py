@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ipuc.cli.affordable import with_way_out
 from ipuc.cli.modelled import noted_memory
 from ipuc.cli.output import Progress, counted, note, shell_word
 from ipuc.cli.picture_options import PictureOptions, Settled
@@ -13,7 +14,7 @@ from ipuc.errors import OptionError
 from ipuc.files import whole
 from ipuc.program.program import Program
 from ipuc.render.colouring import colouring_of
-from ipuc.render.drawn import DEFAULT_MAX_NODES, scene_and_layout
+from ipuc.render.drawn import DEFAULT_MAX_NODES, GraphTooLarge, scene_and_layout
 from ipuc.render.frames import frames
 from ipuc.render.paint import hold_to_memory
 from ipuc.render.palettes import rgb_of
@@ -141,14 +142,17 @@ def _short(model: str) -> str:
 def _laid_out(opened: Opened, picture: PictureOptions, bar: Progress) -> tuple[Scene, Layout]:
     """Scene and layout; the layout of a program file is kept beside it."""
     kept = picture.cached and not opened.compiled
-    return scene_and_layout(
-        opened.program,
-        seed=picture.seed,
-        preview=picture.preview,
-        max_nodes=picture.max_nodes or DEFAULT_MAX_NODES,
-        cache=opened.path if kept else None,
-        progress=bar,
-    )
+    try:
+        return scene_and_layout(
+            opened.program,
+            seed=picture.seed,
+            preview=picture.preview,
+            max_nodes=picture.max_nodes or DEFAULT_MAX_NODES,
+            cache=opened.path if kept else None,
+            progress=bar,
+        )
+    except GraphTooLarge as fault:
+        raise with_way_out(fault, opened, bar) from fault
 
 
 def _warning(program: Program) -> str:

@@ -6,11 +6,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from ipuc.cli.arguments import compile_arguments
 from ipuc.cli.modelled import note_cost, noted_memory, warn_if_too_large
 from ipuc.cli.options import CompileOptions
 from ipuc.cli.output import Progress, note, readable_seconds, shell_word, warn
 from ipuc.cli.presets import settle_preset
+from ipuc.cli.words import COMPILING, GIVEN, given_words
 from ipuc.codelets.rounding import Arithmetic
 from ipuc.errors import ImportFailure, OptionError
 from ipuc.importer.digest import is_current
@@ -117,12 +120,15 @@ def is_program(path: Path) -> bool:
 
 
 def compile_from(model: Path, options: CompileOptions, progress: Progress) -> Program:
-    """Compile a model as the options say, and note in it what it would cost on the chip.
+    """Compile a model as the options say, and note them and what it would cost on the chip.
 
     What it raises: see `ipuc.pipeline.compile_model`.
     """
     arguments = compile_arguments(settle_preset(options, model))
     program = compile_model(model, **arguments, progress=progress)
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        program.metadata[GIVEN] = given_words(ctx, only=COMPILING)
     note_cost(program, progress)
     progress.close()
     return program

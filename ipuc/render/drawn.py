@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,24 @@ _SECONDS, _BYTES, _BASE_BYTES = 18e-6, 210, 0.6e9
 #: Changes whenever the same scene is laid out differently.
 _VERSION = 3
 
-_COARSER = {"fine": "worker", "worker": "tile"}
+
+class GraphTooLarge(OptionError):
+    """The vertex graph has more nodes than may be drawn; `what` says what it would take.
+
+    Attributes:
+        nodes: of the graph.
+        max_nodes: that may be drawn.
+    """
+
+    def __init__(self, nodes: int, max_nodes: int) -> None:
+        takes = in_words(estimate(nodes))
+        super().__init__(
+            f"the vertex graph has {nodes:,} nodes, more than {max_nodes:,}; to draw it would "
+            f"take {takes}",
+            fix=f"--max-nodes {nodes} draws it all the same",
+        )
+        self.nodes = nodes
+        self.max_nodes = max_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,15 @@ def estimate(nodes: int) -> Estimate:
     return Estimate(nodes, nodes * _SECONDS / 60, (_BASE_BYTES + nodes * _BYTES) / 1e9)
 
 
+def in_words(needed: Estimate) -> str:
+    """Say what a picture takes: "about 6 minutes and 5 GB"."""
+    if needed.minutes < 1.5:
+        time = f"{max(round(60 * needed.minutes), 1)} s"
+    else:
+        time = f"{needed.minutes:.0f} minutes"
+    return f"about {time} and {needed.gigabytes:.1f} GB"
+
+
 def scene_and_layout(
     program: Program,
     *,
@@ -80,13 +106,15 @@ def scene_and_layout(
         progress: told what is done.
 
     Raises:
-        OptionError: the graph is larger than allowed, or there is nothing to draw.
+        GraphTooLarge: the graph is larger than allowed.
+        OptionError: there is nothing to draw.
         ContainerError: the layout cannot be written beside the program.
     """
     told = progress or (lambda _stage, _done, _total: None)
     told("scene", 0, 1000)
     graph = VertexGraph(program)
-    _hold_to_limit(program, graph.nodes, max_nodes)
+    if graph.nodes > max_nodes:
+        raise GraphTooLarge(graph.nodes, max_nodes)
     path = None
     if cache is not None and graph.nodes >= KEPT_FROM:
         path = cache_path(cache, seed, preview=preview)
@@ -143,20 +171,3 @@ def _digest(program: Program) -> str:
     found.update(encoder.tables.tobytes())
     found.update(encoder.table_begins.tobytes())
     return found.hexdigest()
-
-
-def _hold_to_limit(program: Program, nodes: int, max_nodes: int) -> None:
-    """Refuse a graph that is too large, with what it would take and a way to draw less."""
-    if nodes <= max_nodes:
-        return
-    needed = asdict(estimate(nodes))
-    coarser = _COARSER.get(str(program.metadata.get("granularity", "")))
-    model = program.metadata.get("model", "MODEL")
-    fixes = [f"--max-nodes {nodes} draws it all the same"]
-    if coarser:
-        fixes.insert(0, f"ipuc compile {model}.onnx --granularity {coarser}")
-    raise OptionError(
-        f"the vertex graph has {nodes:,} nodes, more than {max_nodes:,}; to draw it would take "
-        f"about {max(needed['minutes'], 1):.0f} minutes and {needed['gigabytes']:.0f} GB",
-        fix="; ".join(fixes),
-    )

@@ -1,6 +1,7 @@
 """`ipuc render`: looks, labels, sheets, frames, and what is refused before any work."""
 
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cli_models import Run, save_model
 from onnx import helper
 from PIL import Image
 
+from ipuc import zoo
 from ipuc.render.provenance import read_png
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -128,6 +130,63 @@ def test_what_cannot_be_drawn_is_said(
     assert done.code == 1, done
     assert says in done.err
     assert "Traceback" not in done.err
+
+
+def way_out(message: str) -> list[str]:
+    """The command that an error offers."""
+    (line,) = (line for line in message.splitlines() if "ipuc render " in line)
+    return shlex.split(line.partition("ipuc render ")[2])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_above_the_limit_the_finest_granularity_that_fits_is_offered(
+    ipuc: Run, folder: Path, compiled: bool
+) -> None:
+    """The command works when it is pasted, and draws as many nodes as were promised."""
+    net = zoo.write("digits", folder / "net.onnx")
+    how = ("--target", "gc200,tiles=8", "--granularity", "fine", "--batch", "1")
+    words = ("--size", "64", "--title", 'a "b" c', "-o", "g h.png")
+    nodes = {}
+    for granularity in ("tile", "worker", "fine"):
+        done = ipuc("compile", net, *how, "--granularity", granularity, "--json")
+        nodes[granularity] = done.json()["graph"]["nodes"]
+    assert nodes["tile"] < nodes["worker"] < nodes["fine"]
+    source = ("net.ipu",) if compiled else (net, *how)
+    done = ipuc("render", *source, *words, "--max-nodes", str(nodes["fine"] - 1))
+    assert done.code == 1
+    assert f"{nodes['fine']:,} nodes, more than" in done.err
+    assert f"({nodes['worker']:,} nodes, about" in done.err
+    assert not (folder / "g h.png").exists()
+    command = way_out(done.err)
+    assert command[command.index("--granularity") + 1] == "worker"
+    assert ipuc("render", *command).code == 0
+    assert read_png(folder / "g h.png").text["ipuc.nodes"] == str(nodes["worker"])
+
+    done = ipuc("render", *source, *words, "--max-nodes", str(nodes["worker"] - 1))
+    command = way_out(done.err)
+    assert command[command.index("--granularity") + 1] == "tile"
+    assert ipuc("render", *command).code == 0
+
+    done = ipuc("render", *source, *words, "--max-nodes", "10")
+    assert f"worker {nodes['worker']:,}, tile {nodes['tile']:,}" in done.err
+    assert f"--max-nodes {nodes['fine']} draws it all the same" in done.err
+    assert ipuc("render", *source, *words, "--max-nodes", str(nodes["fine"])).code == 0
+
+
+def test_what_cannot_be_counted_is_said(
+    ipuc: Run, net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = ("--target", "tiny", "--granularity", "worker")
+    with monkeypatch.context() as hurried:
+        hurried.setattr("ipuc.cli.affordable._PATIENCE", 0)
+        done = ipuc("render", net, *how, "--max-nodes", "10")
+    assert "not counted: that would take too long" in done.err
+    assert "--granularity tile" in shlex.join(way_out(done.err))
+    assert ipuc("compile", net, *how).code == 0
+    net.unlink()
+    done = ipuc("render", "net.ipu", "--max-nodes", "10")
+    assert "not at hand" in done.err
+    assert ipuc("export", "net.ipu", "--graph", "g.npz", "--max-nodes", "10").code == 1
 
 
 def test_a_picture_too_large_for_memory_is_refused_before_any_work(

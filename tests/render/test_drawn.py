@@ -81,7 +81,7 @@ def test_a_graph_above_the_limit_is_estimated_before_any_work(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(drawn, "scene_of_graph")
-    with pytest.raises(OptionError, match=r"minutes and \d+ GB") as caught:
+    with pytest.raises(OptionError, match=r"about \d+ s and [\d.]+ GB") as caught:
         scene_and_layout(program, max_nodes=10)
     assert "--max-nodes" in caught.value.fix
     # the published graph: minutes and gigabytes that two cores have
