@@ -35,7 +35,7 @@ KEPT_FROM = 200_000
 _SECONDS, _BYTES, _BASE_BYTES = 18e-6, 210, 0.6e9
 
 #: Changes whenever the same scene is laid out differently.
-_VERSION = 3
+_VERSION = 4
 
 
 class GraphTooLarge(OptionError):

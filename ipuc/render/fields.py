@@ -157,7 +157,7 @@ def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: 
     """Turn some rows of an exposure into light: [rows, w, 3], linear."""
     density = np.maximum(exposure.density[rows], 0)
     edge = np.maximum(exposure.edge[rows], 0)
-    tone = np.float32(0.40) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
+    tone = np.float32(0.45) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
     if colouring is None:
         return colour(table, _shoulder(tone))
     presence = 1 - np.exp(np.float32(-1.3) * density - np.float32(0.12) * edge)

@@ -12,7 +12,7 @@ from ipuc.render.place.coarsen import coarsen
 from ipuc.render.place.forces import Parameters, forces_of, springs_of
 from ipuc.render.place.poisson import CENTRE, RADIUS, Mesh
 from ipuc.render.place.springs import PairSprings, RangeSprings, Springs
-from ipuc.render.scene import Scene
+from ipuc.render.scene import VERTEX, Scene
 from ipuc.render.touches import touches_of_edges
 
 
@@ -108,19 +108,61 @@ def test_a_uniform_disc_is_at_rest() -> None:
 
 def test_charges_follow_the_rules(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene(groups=3, hubs=40, dust=50)
+    work = np.bincount(scene.layer[: scene.vertices], scene.activity[: scene.vertices])
     p = Parameters()
     forces = forces_of(scene, p)
     assert forces.bound == 3
     assert forces.charge.sum() == pytest.approx(scene.nodes, rel=1e-5)
     assert (forces.light.astype(float)).mean() == pytest.approx(1, rel=1e-5)
     assert forces.share[-1] == pytest.approx((100 / scene.nodes) ** p.area_exponent)
-    np.testing.assert_allclose(forces.share[:-1], forces.share[0])
+    # cells of one size: their areas differ by their work alone
+    expected = (work[:3] / work[0]) ** (p.area_work * p.area_exponent)
+    np.testing.assert_allclose(forces.share[:-1] / forces.share[0], expected, rtol=1e-6)
     inside = forces.group == 0
     regions = inside & (scene.kind == 1)
     degree = np.bincount(edges_of(scene)[1], minlength=scene.nodes)
     shared = forces.charge[regions & (degree > 1)].sum()
     vertices = forces.charge[inside & (scene.kind == 0)].sum()
     assert shared / (shared + vertices) == pytest.approx(p.region_share, rel=1e-4)
+
+
+def test_work_gives_room_and_light(make_scene: Callable[..., Scene]) -> None:
+    """Charges of a cell's vertices are as their cycles to a power; half of its light is so too."""
+    scene = make_scene(groups=2, hubs=60, dust=30)
+    p = Parameters()
+    forces = forces_of(scene, p)
+    members = np.flatnonzero((forces.group == 0) & (scene.kind == VERTEX))
+    cycles = scene.activity[members].astype(np.float64)
+    cycles = np.maximum(cycles, 0.01 * cycles.mean())
+    charge = forces.charge[members]
+    np.testing.assert_allclose(charge / charge[0], (cycles / cycles[0]) ** p.vertex_work, rtol=1e-4)
+    inside = forces.group == 0
+    mean = forces.light[inside].mean()
+    assert mean == pytest.approx(forces.share[0] * scene.nodes / inside.sum(), rel=1e-5)
+    light = forces.light[members] / mean
+    by_work = scene.activity[members] / scene.activity[inside].mean()
+    seen = by_work > 0.02
+    np.testing.assert_allclose(
+        light[seen], 1 - p.light_work + p.light_work * by_work[seen], rtol=0.01
+    )
+    sea = (forces.group == forces.bound) & (scene.kind == VERTEX)
+    assert np.unique(forces.charge[sea]).size == 1
+
+
+def test_a_cell_of_high_arithmetic_intensity_is_held_tighter(
+    make_scene: Callable[..., Scene],
+) -> None:
+    """Intensity is cycles per byte that vertices reach; the pull grows with its root."""
+    scene = make_scene(groups=3, hubs=60, dust=30)
+    _, region = edges_of(scene)
+    group = forces_of(scene, Parameters()).group
+    carried = scene.elements[region] * scene.itemsize[region].astype(float)
+    traffic = np.bincount(group[region], carried)[:3]
+    work = np.bincount(group[: scene.vertices], scene.activity[: scene.vertices])[:3]
+    pull = forces_of(scene, Parameters()).pull
+    expected = np.sqrt(work / traffic / np.median(work / traffic))
+    np.testing.assert_allclose(pull[:3], Parameters().cell_spring * expected, rtol=1e-4)
+    assert pull[3] == 0
 
 
 def test_a_coarse_graph_pulls_like_the_fine_one(make_scene: Callable[..., Scene]) -> None:

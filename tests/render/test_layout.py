@@ -52,7 +52,7 @@ def test_the_sea_lies_at_the_mean_density(large: tuple[Scene, Layout]) -> None:
         layout.xy[sea, 0], layout.xy[sea, 1], bins=grid, range=[[0, 1], [0, 1]]
     )
     mean = scene.nodes / (np.pi * (DISC * grid) ** 2)
-    density = counts * layout.light[sea][0] / mean
+    density = counts * layout.light[sea].mean() / mean
     # Upper quartile: bins that no moat and no rim cuts. Constant density is what 1/d repulsion in
     # a quadratic trap gives (the circular law); 10 % is about three times a bin's noise.
     full = density[density > np.quantile(density[density > 0], 0.5)]

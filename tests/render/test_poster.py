@@ -36,7 +36,8 @@ def drawn_fixture(make_scene: Maker) -> Drawn:
         dataclasses.replace(one, title=f"Conv {at} - 3x3", sizes=f"[{at} in, 8 out]")
         for at, one in enumerate(scene.layers)
     )
-    scene = dataclasses.replace(scene, layers=infos)
+    even = np.ones(scene.nodes, np.float32)
+    scene = dataclasses.replace(scene, layers=infos, activity=even)
     return scene, place(scene, grid=128)
 
 

@@ -14,7 +14,7 @@ from ipuc.errors import ContainerError
 from ipuc.render.place.coarsen import Coarse, coarsen
 from ipuc.render.place.forces import Forces, Parameters, forces_of, parameters_for, springs_of
 from ipuc.render.place.poisson import CENTRE, RADIUS
-from ipuc.render.place.relax import Body, Phase, into_disc, relax
+from ipuc.render.place.relax import Body, Phase, centroids, into_disc, relax
 from ipuc.render.place.springs import Springs
 from ipuc.render.place.tangle import crossings, edge_length, spectral
 from ipuc.render.saving import FORMAT, load_arrays, save_arrays
@@ -31,6 +31,10 @@ COARSE_FROM = 4000
 #: How much weaker repulsion is at first, and for how long. Source: measured on the 43 column
 #: blocks of a fully connected layer; 5 and 20 do as well, none leaves a tenth of them entangled.
 _CONTRACTION, _CONTRACTING = 10, Phase(256, 100, 4, 1)
+
+#: Radius, in the disc's, from which a component of the sea is looked after by itself, and places
+#: that it may choose from.
+_VISIBLE, _PLACES = 0.015, 16
 
 #: Up to this many edges, crossings are counted.
 TANGLE_EDGES = 1000
@@ -108,7 +112,7 @@ def place(
     tick.other(4)
 
     if clusters is not None:
-        coarse = _body(clusters.group, clusters.charge, forces, parameters, (clusters.springs,))
+        coarse = _body(clusters.group, clusters.charge, forces, (clusters.springs,))
         z = _start(coarse, forces, rng)
         # With hardly any repulsion what is tied together gathers in one point, and unfolds from
         # there in one piece; else lobes of one cell stay entangled.
@@ -123,7 +127,7 @@ def place(
             tick.finish()
             return _finish(z, forces, seed, grid, parameters)
     springs = springs_of(scene, forces, parameters)
-    body = _body(forces.group, forces.charge, forces, parameters, springs)
+    body = _body(forces.group, forces.charge, forces, springs)
     tick.other(3)
     if clusters is None:
         z = _untangled(scene, body, forces, phases, rng, tick)
@@ -207,16 +211,13 @@ def _body(
     group: NDArray[np.int32],
     charge: NDArray[np.float32],
     forces: Forces,
-    parameters: Parameters,
     springs: tuple[Springs, ...],
 ) -> Body:
     """Gather what moves; the sea feels no centroid."""
-    pull = np.full(forces.bound + 1, parameters.cell_spring, np.float32)
-    pull[-1] = 0
     stiffness = springs[0].stiffness if springs else np.zeros(group.size, np.float32)
     for more in springs[1:]:
         stiffness = stiffness + more.stiffness
-    return Body(charge, group, forces.bound, pull, springs, stiffness)
+    return Body(charge, group, forces.bound, forces.pull, springs, stiffness)
 
 
 def _start(
@@ -317,15 +318,32 @@ def _trials(nodes: int, edges: int) -> int:
 
 
 def _rescatter(z: Complexes, body: Body, rng: np.random.Generator) -> Complexes:
-    """Throw half of the sea over the whole disc.
+    """Throw half of the sea over the whole disc, and what is trapped to where there is room.
 
-    Cells expel it in every direction, and it dams up as walls between them.
+    Cells expel it in every direction, and it dams up as walls between them. A component of some
+    size that a cell's charge reaches over would be squeezed to a bright pill there: it goes to the
+    roomiest of some places.
     """
     sea = np.flatnonzero(body.group == body.bound)
-    sea = sea[rng.random(sea.size) < 0.5]
+    half = sea[rng.random(sea.size) < 0.5]
     z = z.copy()
-    z[sea] = CENTRE + 0.99 * RADIUS * _in_unit_disc(sea.size, rng)
+    z[half] = CENTRE + 0.99 * RADIUS * _in_unit_disc(half.size, rng)
+    reach = RADIUS * np.sqrt(body.charge[sea] / body.charge.sum(dtype=np.float64))
+    large = sea[reach > _VISIBLE * RADIUS]
+    trapped = large[_room(z[large], z, body) < 0]
+    places = CENTRE + 0.99 * RADIUS * _in_unit_disc(trapped.size * _PLACES, rng)
+    room = _room(places, z, body).reshape(-1, _PLACES)
+    z[trapped] = places.reshape(-1, _PLACES)[np.arange(trapped.size), room.argmax(axis=1)]
     return z
+
+
+def _room(at: NDArray[np.complexfloating], z: Complexes, body: Body) -> NDArray[np.float64]:
+    """How far some places lie outside the nearest cell's circle, negative inside it."""
+    centroid, radius = centroids(z, body)
+    room = np.full(at.size, np.inf)
+    for centre, around in zip(centroid[:-1].tolist(), radius[:-1].tolist(), strict=True):
+        np.minimum(room, np.abs(at - centre) - around, out=room)
+    return room
 
 
 def _children(z: Complexes, clusters: Coarse, rng: np.random.Generator) -> Complexes:

@@ -86,7 +86,7 @@ def relax(
             springs.pull(z, pull)
         field, density, at = mesh.field(z, body.charge, shift)
         limit = np.float32(phase.first * ratio**step / phase.grid)
-        centroid, reach = _centroids(z, body)
+        centroid, reach = centroids(z, body)
         for block in blocks(z.size):
             here, charge, group = z[block], body.charge[block], body.group[block]
             stiffness = body.stiffness[block]
@@ -120,7 +120,7 @@ def relax(
     return z
 
 
-def _centroids(z: Complexes, body: Body) -> tuple[Complexes, Floats]:
+def centroids(z: Complexes, body: Body) -> tuple[Complexes, Floats]:
     """Where each cell's charge is centred, and the radius it fills: [bound + 1] each.
 
     Every few nodes are enough of large cells, and the pull is weak.
