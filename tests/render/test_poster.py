@@ -13,7 +13,7 @@ from PIL import Image
 from ipuc.errors import OptionError
 from ipuc.render.colouring import colouring_of
 from ipuc.render.place import DISC, Layout, place
-from ipuc.render.poster.compose import Composed, Look, compose, dithered, window_of
+from ipuc.render.poster.compose import Composed, Look, compose, dithered
 from ipuc.render.poster.elements import Line, Raster, Text, text_width
 from ipuc.render.poster.leaders import Placed, Request, Territory, crosses, lay_out
 from ipuc.render.poster.naming import map_cells, name_cells, once_each, read_labels, write_labels
@@ -21,6 +21,7 @@ from ipuc.render.poster.page import make_page, paper_pixels
 from ipuc.render.poster.pixels import draw
 from ipuc.render.poster.sheet import sheet
 from ipuc.render.poster.svg import write_svg
+from ipuc.render.poster.windows import window_of
 from ipuc.render.scene import Scene
 from ipuc.render.words import words_of
 
@@ -124,8 +125,29 @@ def test_labels_never_overlap_and_leaders_never_cross(seed: int, count: int) -> 
     territory = Territory(np.full((8, 8), -1, np.int32), DISC)
     placed = lay_out(requests, territory, (-1.5, -1.4, 1.5, 1.4))
     sound(placed, requests, 1.5)
-    # Now and then a leader finds no way that crosses no other.
-    assert len(placed) >= 0.7 * min(count, 12)
+    # Thirty find room; now and then a leader finds no way that crosses no other.
+    assert len(placed) >= min(count, 30) - 2
+
+
+def test_the_disc_is_as_large_as_in_the_published_picture(make_scene: Maker) -> None:
+    """Its labelled disc takes 0.73 of the page's width, with as wide labels as these."""
+    scene = make_scene(groups=12, hubs=20)
+    infos = tuple(
+        dataclasses.replace(one, title=f"Fully Connected {at}", sizes="[9216 in, 4096 out]")
+        for at, one in enumerate(scene.layers)
+    )
+    scene = dataclasses.replace(scene, layers=infos)
+    layout = place(scene, grid=128)
+    named = [
+        dataclasses.replace(one, passes="Forward / Backward") for one in name_cells(scene, layout)
+    ]
+    made = poster_of((scene, layout), labels=named, size=1000, ground="white")
+    assert made.named == 12
+    (disc,) = (one for one in made.poster.elements if isinstance(one, Raster))
+    # The raster is 1.04 times as wide as the disc.
+    assert disc.image.width / 1.04 >= 0.73 * made.poster.width
+    sizes = [one.size for one in made.poster.elements if isinstance(one, Text)]
+    assert min(sizes) >= 0.9 * 9.5
 
 
 def test_a_leader_takes_the_free_way_out() -> None:
@@ -240,7 +262,7 @@ def test_papers_are_iso() -> None:
     assert paper_pixels("A3", 100) == (1169, 1654)
     with pytest.raises(OptionError, match="A1"):
         paper_pixels("A1", 1200)
-    page = make_page(paper_pixels("A3", 50), widest=12, insets=0, title=True, foot_lines=3)
+    page = make_page(paper_pixels("A3", 50), tallest=4, insets=0, title=True, foot_lines=3)
     assert (page.width, page.height) == (585, 827)
     assert page.centre[1] + page.radius < page.foot
 
@@ -248,7 +270,7 @@ def test_papers_are_iso() -> None:
 @pytest.mark.parametrize("insets", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [800, (600, 850), (850, 600)])
 def test_insets_and_disc_do_not_overlap(size: int | tuple[int, int], insets: int) -> None:
-    page = make_page(size, widest=12, insets=insets, title=True, foot_lines=3)
+    page = make_page(size, tallest=4, insets=insets, title=True, foot_lines=3)
     assert len(page.insets) == insets
     for one, other in combinations(page.insets, 2):
         assert one[0] + one[2] <= other[0] or one[1] + one[3] <= other[1] or other[0] < one[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.errors import OptionError, nearest
 from ipuc.render.colouring import Colouring
 from ipuc.render.fields import REGION_TONE, VERTEX_TONE
 from ipuc.render.paint import Painting, finest, hold_to_memory, is_dotted, on_ground, paint
@@ -21,14 +23,25 @@ from ipuc.render.poster.elements import (
     Dot,
     Element,
     Line,
+    Point,
     Poster,
     Raster,
     Text,
     text_width,
 )
-from ipuc.render.poster.leaders import Placed, Request, Territory, lay_out
+from ipuc.render.poster.leaders import (
+    Placed,
+    Request,
+    Room,
+    Territory,
+    crosses,
+    lay_out,
+    room_for,
+    wishes_of,
+)
 from ipuc.render.poster.naming import CellMap, Named, map_cells
-from ipuc.render.poster.page import Page, make_page
+from ipuc.render.poster.page import CROWDED, RADII, Page, make_page
+from ipuc.render.poster.windows import window_of
 from ipuc.render.raster import View
 from ipuc.render.scene import Scene
 from ipuc.render.words import Words
@@ -38,9 +51,6 @@ _LEADING = 1.28
 
 #: Tones of a ramp that a legend shows.
 _TONES = 48
-
-#: An inset shows this many times its cell's root mean square radius across.
-_WINDOW = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,8 @@ class _Maker:
         self.strong = readable_on("#c9c6bd" if sum(self.under) < 380 else "#1c1c1c", self.under)
         self.elements: list[Element] = []
         self.dotted = False
+        self.wanted: list[Named] = []
+        self.outlines: list[tuple[Point, ...]] = []
         self.curve: NDArray[np.float32] | None = None
         self.windows = [window_of(scene, layout, text) for text in look.insets]
         titles = dict.fromkeys(one.title for one in scene.layers)
@@ -138,13 +150,10 @@ class _Maker:
         framed = labelled or bool(self.windows) or isinstance(look.size, tuple)
         lines = look.words.lines()
         foot = max(len(lines), self._legend_lines()) if framed else 0
-        page = make_page(
-            look.size,
-            widest=max((_widest(label) for label in look.labels or ()), default=0.0),
-            insets=len(self.windows),
-            title=bool(look.title),
-            foot_lines=foot + labelled,
-        )
+        page, placed = self._page(foot + labelled)
+        # In the order of the places that they show, so that the lines to them do not cross.
+        below = bool(page.insets) and page.insets[0][1] > page.centre[1] + page.radius
+        self.windows.sort(key=lambda window: window.x if below else window.y)
         view = self._disc_view(page, whole=not framed)
         self.dotted = is_dotted(self.scene, view)
         self._hold([view, *(self._inset_view(page, at) for at in range(len(self.windows)))])
@@ -156,7 +165,7 @@ class _Maker:
             round(page.centre[1] - (0.5 - view.top) * view.scale),
         )
         self.elements.append(Raster(corner, self._finished(painting, view)))
-        placed, left_out = self._labels(page) if labelled else ([], 0)
+        left_out = self._labels(page, placed) if labelled else 0
         for at in range(len(self.windows)):
             self._inset(page, at, lambda part, at=at: told(share * (1 + at + part)))  # type: ignore[misc]
         self._title(page)
@@ -169,6 +178,37 @@ class _Maker:
         told(1.0)
         poster = Poster(page.width, page.height, self.ground, self.elements)
         return Composed(poster, painting, len(placed), left_out)
+
+    def _page(self, foot_lines: int) -> tuple[Page, list[Placed]]:
+        """Share out the page, with the largest disc that leaves room for as many labels."""
+        known = map_cells(self.scene, self.layout)
+        # Words lead to a cell, or nowhere; and an edited list may have rows without words.
+        labels = [one for one in self.look.labels or () if one.cell in known.cells and _lines(one)]
+        self.wanted = labels
+        page = functools.partial(
+            make_page,
+            self.look.size,
+            insets=len(self.windows),
+            title=bool(self.look.title),
+            foot_lines=foot_lines,
+        )
+        if not labels:
+            return page(), []
+        tallest = max(len(_lines(label)) for label in labels) * _LEADING
+        territory = Territory(known.owner, DISC)
+
+        def tried(share: float) -> tuple[Page, list[Request]]:
+            made = page(tallest=tallest, share=share)
+            return made, [self._request(label, known, made) for label in labels]
+
+        wishes = wishes_of(tried(CROWDED)[1], territory)
+        fitting = (
+            share
+            for share in RADII
+            if room_for(tried(share)[1], wishes, _room(tried(share)[0])) == len(labels)
+        )
+        made, requests = tried(next(fitting, CROWDED))
+        return made, lay_out(requests, territory, _room(made), wishes)
 
     def _disc_view(self, page: Page, *, whole: bool) -> View:
         scale = page.radius / DISC
@@ -211,19 +251,10 @@ class _Maker:
             image = on_ground(image, view, self.ground, rim)
         return image
 
-    def _labels(self, page: Page) -> tuple[list[Placed], int]:
-        """Place labels and their leaders; how many cells found no room."""
-        labels = list(self.look.labels or ())
-        known = map_cells(self.scene, self.layout)
-        requests = [self._request(label, known, page) for label in labels]
-        territory = Territory(known.owner, DISC)
+    def _labels(self, page: Page, placed: Sequence[Placed]) -> int:
+        """Draw labels and their leaders; how many cells have none."""
+        labels = self.wanted
         cx, cy = page.centre
-        left, top, right, bottom = page.room
-        room = tuple(
-            (edge - middle) / page.radius
-            for edge, middle in zip((left, top, right, bottom), (cx, cy, cx, cy), strict=True)
-        )
-        placed = lay_out(requests, territory, room)  # type: ignore[arg-type]
         thin = max(page.radius / 240, 1.0)
         colour = readable_on(
             self.palette.eight[1] if sum(self.under) > 380 else "#9a927c", self.under
@@ -235,15 +266,14 @@ class _Maker:
         for one in placed:
             self._label(labels[one.request], one, page)
         named = sum(labels[one.request].alike for one in placed)
-        return placed, max(len(self.layout.cell_id) - named, 0)
+        return max(len(self.layout.cell_id) - named, 0)
 
     def _request(self, label: Named, known: CellMap, page: Page) -> Request:
         lines = _lines(label)
         width = max(text_width(text, page.letter, bold) for text, bold in lines)
         size = (width / page.radius, (len(lines) * _LEADING * page.letter) / page.radius)
-        at = known.cells.index(label.cell) if label.cell in known.cells else -1
-        spots = known.places[at] if at >= 0 else np.zeros((0, 2), np.float32)
-        return Request((spots.astype(np.float64) - 0.5) / DISC, size, at)
+        at = known.cells.index(label.cell)
+        return Request((known.places[at].astype(np.float64) - 0.5) / DISC, size, at)
 
     def _label(self, label: Named, placed: Placed, page: Page) -> None:
         """Write the lines of a label, centred."""
@@ -251,6 +281,11 @@ class _Maker:
         x = page.centre[0] + placed.centre[0] * page.radius
         y = page.centre[1] + placed.centre[1] * page.radius
         y += (ASCENT - len(lines) * _LEADING / 2 + 0.1) * page.letter
+        wide = max(text_width(text, page.letter, bold) for text, bold in lines) / 2
+        high = len(lines) * _LEADING * page.letter
+        ends = ((-wide, 0.0), (wide, 0.0), (wide, high), (-wide, high), (-wide, 0.0))
+        top = y - ASCENT * page.letter
+        self.outlines.append(tuple((x + across, top + down) for across, down in ends))
         own = readable_on(self.colour_of.get(self._title_of(label), "#888888"), self.under)
         for number, (text, bold) in enumerate(lines):
             at = (x, y + number * _LEADING * page.letter)
@@ -278,13 +313,26 @@ class _Maker:
             Box((x - across / 2, y - down / 2), (across, down), accent, 1.5 * thin)
         )
         if top > page.centre[1] + page.radius:
-            line = ((left + width / 2, float(top)), (x, y + down / 2))
+            starts = [(left + part * width / 8, float(top)) for part in (4, 3, 5, 2, 6, 1, 7)]
         else:
-            line = ((float(left + width), top + height / 2), (x - across / 2, y))
-        self.elements.append(Line(line, 1.5 * thin, accent))
+            starts = [
+                (float(left + width), top + part * height / 8) for part in (4, 3, 5, 2, 6, 1, 7)
+            ]
+        sides = ((-0.5, 0), (0, -0.5), (0, 0.5), (0.5, 0))
+        ends = [(x + right * across, y + low * down) for right, low in sides]
+        self.elements.append(Line(self._past_words(starts, ends), 1.5 * thin, accent))
         text = f"{window.title}  x{view.scale / zoom:.0f}"
         below = top + height + 1.3 * page.letter
         self.elements.append(Text((left, below), text, page.letter, self.ink))
+
+    def _past_words(self, starts: Sequence[Point], ends: Sequence[Point]) -> tuple[Point, Point]:
+        """The line from one of the starts to one of the ends that crosses fewest labels."""
+
+        def cost(line: tuple[Point, Point]) -> tuple[int, float]:
+            crossed = sum(crosses(line, outline) for outline in self.outlines)
+            return crossed, math.dist(*line)
+
+        return min(itertools.product(starts, ends), key=cost)
 
     def _title(self, page: Page) -> None:
         if not self.look.title:
@@ -367,63 +415,6 @@ class _Maker:
             self.elements.append(Text((x + 1.4 * size, y), name, size, self.ink))
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A part of the disc to magnify: its middle and width in the unit square, and its name."""
-
-    x: float
-    y: float
-    width: float
-    title: str
-
-
-def window_of(scene: Scene, layout: Layout, text: str) -> Window:
-    """Find what an inset shows: the fullest place of the largest cell of a layer.
-
-    Args:
-        scene: knows the layers.
-        layout: where its cells are.
-        text: LAYER, by either of its names, or LAYER@TIMES for another magnification.
-
-    Raises:
-        OptionError: there is no such layer, or it has no cell of its own.
-    """
-    name, _, times = text.partition("@")
-    layers = scene.layers
-    wanted = {
-        at for at, one in enumerate(layers) if name.lower() in (one.name.lower(), one.title.lower())
-    }
-    known = [word for one in layers for word in (one.title, one.name)]
-    if not wanted:
-        raise OptionError(
-            f'there is no layer "{name}" for an inset', where="--inset", fix=nearest(name, known)
-        )
-    member = np.isin(scene.layer, np.array(sorted(wanted)))
-    count = np.bincount(scene.cell[member], minlength=int(scene.cell.max()) + 1)
-    of_bound = count[layout.cell_id]
-    if not of_bound.any():
-        raise OptionError(
-            f'"{name}" has no cell of its own in this picture: its nodes are sea',
-            where="--inset",
-            fix="choose a larger layer",
-        )
-    best = int(of_bound.argmax())
-    known_map = map_cells(scene, layout)
-    cell = int(layout.cell_id[best])
-    at = known_map.cells.index(cell) if cell in known_map.cells else -1
-    x, y = known_map.places[at][0] if at >= 0 else layout.cell_xy[best]
-    width = _WINDOW * float(layout.cell_radius[best])
-    if times:
-        if not times.replace(".", "", 1).isdigit() or not float(times) > 1:
-            raise OptionError(
-                f'"{times}" is no magnification', where="--inset", fix=f"write {name}@8"
-            )
-        # The column of insets is about as wide as the disc's part is.
-        width = 0.66 / float(times)
-    title = next(one.title for one in layers if layers.index(one) in wanted)
-    return Window(float(x), float(y), width, title)
-
-
 def dithered(image, tones: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Scatter a few tones by error diffusion, as the published pictures do; RGB in, RGB out."""
     from PIL import Image  # noqa: PLC0415
@@ -440,9 +431,15 @@ def _lines(label: Named) -> list[tuple[str, bool]]:
     return [(text, bold) for text, bold in lines if text]
 
 
-def _widest(label: Named) -> float:
-    """Width of a label, in sizes of its letters."""
-    return max((text_width(text, 100, bold) / 100 for text, bold in _lines(label)), default=0.0)
+def _room(page: Page) -> Room:
+    """Left, top, right and bottom of the part for labels, in radii from the disc's centre."""
+    (cx, cy), (left, top, right, bottom) = page.centre, page.room
+    return (
+        (left - cx) / page.radius,
+        (top - cy) / page.radius,
+        (right - cx) / page.radius,
+        (bottom - cy) / page.radius,
+    )
 
 
 def _unnamed(named: int, left_out: int) -> str:

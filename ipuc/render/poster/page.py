@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipuc.errors import OptionError
 from ipuc.render.paint import SIZES
 from ipuc.render.place import DISC
+from ipuc.render.poster.leaders import CLEAR
 
 #: Long and short sides of paper, in millimetres. Source: ISO 216.
 PAPERS = {"A3": (297, 420), "A2": (420, 594), "A1": (594, 841)}
@@ -19,11 +20,15 @@ _COLUMN, _INSET, _GAP = 0.42, 0.38, 0.03
 #: Width over height of an inset. Source: the published picture with insets.
 _RATIO = 1.7
 
-#: Height over width of the part for the disc, with labels round it. Source: the published one.
-_LABELLED = 0.89
+#: Radius of a labelled disc, as a share of the width of its part, from the one that is tried first
+#: to the least. Source of the first: the published picture with labels.
+RADII = (0.37, 0.355, 0.34, 0.325, 0.31, 0.295)
 
-#: Margin round labels, and height that those above and below the disc take, in letters.
-_MARGIN, _TALL = 1.0, 4.8
+#: The share where not all labels find room anyway.
+CROWDED = 0.34
+
+#: Margin round labels, in letters.
+_MARGIN = 0.8
 
 #: Letters of labels for the width of the disc's part.
 _LETTER = 1 / 100
@@ -75,20 +80,22 @@ def paper_pixels(name: str, dpi: int) -> tuple[int, int]:
 def make_page(
     size: int | tuple[int, int],
     *,
-    widest: float,
     insets: int,
     title: bool,
     foot_lines: int,
+    tallest: float = 0.0,
+    share: float = RADII[0],
 ) -> Page:
     """Share out a page.
 
     Args:
         size: its width, from which the height follows; or both.
-        widest: width of the widest label, in sizes of its letters; 0 if there are none.
         insets: how many there are beside it.
         title: there is a title above.
         foot_lines: lines of the legend or caption below; 0 to let words stand in the corners
             that the disc leaves free.
+        tallest: height of the tallest label, in sizes of its letters; 0 if there are none.
+        share: radius of the disc, as a share of its part's width, where there are labels.
     """
     width, height = size if isinstance(size, tuple) else (size, 0)
     # On an upright sheet insets stand under the disc, else in a column on its left.
@@ -103,14 +110,13 @@ def make_page(
     tall = across / _RATIO
     rows = -(-insets // 2) if below else insets
     stack = rows * (tall + gap) + gap
+    beside = (_MARGIN + tallest) * letter
     if not height:
-        body = part * (_LABELLED if widest else 1.0)
+        body = 2 * ((1 + CLEAR) * share * part + beside) if tallest else part
         height = round(max(body, stack if insets else 0.0) + head + foot)
     body = height - head - foot - (stack if below else 0.0)
-    if widest:
-        wide = part / 2 - (_MARGIN + widest) * letter
-        down = body / 2 - (_MARGIN + _TALL) * letter
-        radius = min(wide, down) / 1.1
+    if tallest:
+        radius = min(share * part, (body / 2 - beside) / (1 + CLEAR))
     else:
         radius = DISC * min(part, body)
     middle = head + body / 2
