@@ -155,7 +155,7 @@ class VertexGraph:
         """Tile of each region's first element: int32[regions]."""
         variables = self.program.variables
         return self._attribute(
-            np.int32, lambda id_, cut: variables[id_].mapped().tile_of(cut.begins)
+            np.int32, lambda id_, cut: variables[id_].mapped().tile_of_sorted(cut.begins)
         )
 
     def _attribute(

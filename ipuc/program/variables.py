@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipuc.errors import ProgramError
 from ipuc.program.split import balanced_parts, bounds
@@ -30,6 +32,11 @@ class TileMapping:
     def tile_of(self, elements: Ints) -> Ints:
         """Tile of each element; any shape in, the same shape out."""
         return self.tiles[np.searchsorted(self.starts, elements, side="right") - 1]
+
+    def tile_of_sorted(self, elements: NDArray[Any]) -> Ints:
+        """Tile of each of many ascending elements: only the intervals are looked up."""
+        first = np.searchsorted(elements, self.starts.astype(elements.dtype))
+        return np.repeat(self.tiles, np.diff(first, append=elements.size))
 
     def lengths(self, size: int) -> Ints:
         """Elements in each interval, for a variable of `size` elements."""

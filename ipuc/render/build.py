@@ -100,25 +100,25 @@ def scene_of_graph(
         layers=tuple(layers.values()),
         codelets=tuple(codelets),
         title=str(program.metadata.get("model", "")),
-        provenance=provenance(program, graph),
+        provenance=provenance(program, graph, touches.edges),
     )
 
 
 def _first_layer(layer: NDArray[np.int32], touches: Touches) -> NDArray[np.int32]:
     """Layer pass of every region: that of its first user in program order."""
-    found = np.full(touches.regions, -1, np.int32)
-    of_range = layer[touches.vertex()]
-    for cut in cuts(np.ones(touches.low.size, np.int8), BLOCK):
-        # Thousands of vertices share a range: each distinct one is written once. The last write
-        # stays, so the block is walked backwards, and what is known already is left.
-        key = (touches.low[cut].astype(np.int64) << 32) | touches.count[cut]
-        _, first = np.unique(key, return_index=True)
-        first = np.sort(first)[::-1]
-        low, count = touches.low[cut][first], touches.count[cut][first]
-        region, value = expand(low, count), np.repeat(of_range[cut][first], count)
-        new = found[region] < 0
-        found[region[new]] = value[new]
-    return found
+    vertex, long = touches.vertex(), touches.count > 1
+    # The last write stays, so all is walked backwards.
+    user = np.full(touches.regions, layer.size, np.int32)
+    user[touches.low[~long][::-1]] = vertex[~long][::-1]
+    # Thousands of vertices share a long range: each distinct one is written once.
+    low, count = touches.low[long], touches.count[long]
+    _, first = np.unique((low.astype(np.int64) << 32) | count, return_index=True)
+    first = np.sort(first)[::-1]
+    low, count, vertex = low[first], count[first], vertex[long][first]
+    other = np.full(touches.regions, layer.size, np.int32)
+    for cut in cuts(count, BLOCK):
+        other[expand(low[cut], count[cut])] = np.repeat(vertex[cut], count[cut])
+    return layer[np.minimum(user, other)]
 
 
 def vertex_cycles(program: Program, family: VertexFamily) -> float:
@@ -129,8 +129,8 @@ def vertex_cycles(program: Program, family: VertexFamily) -> float:
     return float(family.codelet.cycles(target, family.windows(), itemsize))
 
 
-def provenance(program: Program, graph: VertexGraph) -> dict[str, str]:
-    """What a picture's text chunks say about the program."""
+def provenance(program: Program, graph: VertexGraph, edges: int) -> dict[str, str]:
+    """What a picture's text chunks say about the program, whose graph has so many edges."""
     known = {
         "ipuc.model": program.metadata.get("model"),
         "ipuc.sha256": program.metadata.get("sha256"),
@@ -140,6 +140,6 @@ def provenance(program: Program, graph: VertexGraph) -> dict[str, str]:
         "ipuc.nodes": graph.nodes,
         "ipuc.vertices": graph.vertices,
         "ipuc.regions": graph.regions,
-        "ipuc.edges": graph.edges(),
+        "ipuc.edges": edges,
     }
     return {key: str(value) for key, value in known.items() if value is not None}
