@@ -220,7 +220,9 @@ def _decorators() -> tuple[Callable[[Any], Any], ...]:
             help="Of the layout.",
         ),
         click.option(
-            "--preview", is_flag=True, help="A quick picture, 1024 pixels, of a coarse layout."
+            "--preview",
+            is_flag=True,
+            help="A quick picture, 1024 pixels: a coarse layout; of a large graph, a sample.",
         ),
         max_nodes_option,
         click.option(

@@ -186,6 +186,9 @@ def _say_graph(facts: dict[str, Any]) -> None:
         f"vertex graph: {facts['nodes']:,} nodes ({facts['vertices']:,} vertices + "
         f"{facts['regions']:,} regions), {facts['edges']:,} edges"
     )
+    if "sample" in facts:
+        nodes, edges = facts["sample"]["nodes"], facts["sample"]["edges"]
+        say(f"  a preview shows a sample of {nodes:,} nodes, {edges:,} edges")
     if facts["drawn_edges"] < facts["edges"]:
         say(f"  {facts['drawn_edges']:,} of the edges are drawn, chosen by a hash")
     if "labels" in facts:

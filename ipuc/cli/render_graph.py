@@ -12,6 +12,7 @@ from ipuc.cli.picture_options import PictureOptions, Settled
 from ipuc.cli.source import Opened
 from ipuc.errors import OptionError
 from ipuc.files import whole
+from ipuc.machine import keep_freed_memory
 from ipuc.program.program import Program
 from ipuc.render.colouring import colouring_of
 from ipuc.render.drawn import DEFAULT_MAX_NODES, GraphTooLarge, scene_and_layout
@@ -28,7 +29,7 @@ from ipuc.render.poster.svg import write_svg
 from ipuc.render.provenance import save_png
 from ipuc.render.raster import View
 from ipuc.render.scene import Scene
-from ipuc.render.words import words_of
+from ipuc.render.words import counts_of, sample_words, words_of
 
 #: A graph of fewer nodes than this looks like a diagram, not like the pictures of 2017.
 _SMALL = 300_000
@@ -70,17 +71,18 @@ def draw_graph(
     Returns:
         Facts for `--json`, and for people.
     """
+    keep_freed_memory()
     settled = picture.settled(preset)
     scene, layout = _laid_out(opened, picture, bar)
     words = words_of(scene, _warning(opened.program))
     about = {**scene.provenance, **about, **_facts_of(scene, picture, settled)}
     facts: dict[str, Any] = {
         "view": "graph",
-        "nodes": scene.nodes,
-        "vertices": scene.vertices,
-        "regions": scene.regions,
-        "edges": scene.edges,
+        **counts_of(scene),
     }
+    if scene.stands is not None:
+        facts["sample"] = {"nodes": scene.nodes, "edges": scene.edges}
+        about["ipuc.sample"] = sample_words(scene)
 
     def told(part: float) -> None:
         bar("paint", int(1000 * part), 1000)
@@ -176,10 +178,7 @@ def _facts_of(scene: Scene, picture: PictureOptions, settled: Settled) -> dict[s
         "ipuc.palette": "all" if picture.sheet else settled.palette,
         "ipuc.mode": settled.mode,
         "ipuc.colour-by": settled.by,
-        "ipuc.nodes": scene.nodes,
-        "ipuc.vertices": scene.vertices,
-        "ipuc.regions": scene.regions,
-        "ipuc.edges": scene.edges,
+        **{f"ipuc.{name}": count for name, count in counts_of(scene).items()},
     }
     return {key: str(value) for key, value in known.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ipuc.program.enumerate import VertexGraph
 from ipuc.program.family import Origin, VertexFamily
 from ipuc.program.program import Layer, Program
 from ipuc.render.cells import cells_of
+from ipuc.render.sample import Sample
 from ipuc.render.scene import LayerInfo, Scene
 from ipuc.render.touches import BLOCK, Touches, cuts, expand, touches_of_graph
 from ipuc.target import Target
@@ -27,6 +29,7 @@ def scene_of_graph(
     graph: VertexGraph,
     *,
     cell: NDArray[np.int32] | None = None,
+    sample: Sample | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Scene:
     """Make the scene of a program's vertex graph.
@@ -40,6 +43,7 @@ def scene_of_graph(
         program: what to draw.
         graph: its vertex graph.
         cell: the cell of every node, if it is known already.
+        sample: the regions that the scene has, with all their edges; None for all regions.
         progress: told the finished fraction, 0 to 1.
 
     Raises:
@@ -48,9 +52,10 @@ def scene_of_graph(
     if not graph.vertices:
         raise OptionError("the program has no vertices to draw", fix="draw it with --view ops")
     progress(0.1)
-    touches = touches_of_graph(graph)
+    touches, degree = touches_of_graph(graph, sample.keep if sample else None)
+    regions: Any = sample.keep if sample else slice(None)
     progress(0.2)
-    vertices, nodes = graph.vertices, graph.nodes
+    vertices, nodes = graph.vertices, graph.vertices + touches.regions
     known = {layer.name: layer for layer in program.layers}
     layers: dict[tuple[str, str], LayerInfo] = {}
     names: dict[str, int] = {}
@@ -73,19 +78,22 @@ def scene_of_graph(
         name[place] = names.setdefault(forward, len(names))
         codelet[place] = codelets.setdefault(family.codelet.name, len(codelets))
         cycles[place] = vertex_cycles(program, family) * max(1, len(family.origins))
-    tile[vertices:] = graph.region_tile
+    tile[vertices:] = graph.region_tile[regions]
     layer[vertices:] = _first_layer(layer[:vertices], touches)
     progress(0.3)
     elements, itemsize = np.ones(nodes, np.int32), np.ones(nodes, np.uint8)
-    elements[vertices:] = graph.region_elements
+    elements[vertices:] = graph.region_elements[regions]
     sizes = np.array([variable.itemsize for variable in program.variables], np.uint8)
-    itemsize[vertices:] = sizes[graph.region_variable]
+    itemsize[vertices:] = sizes[graph.region_variable[regions]]
     activity = np.empty(nodes, np.float32)
     activity[:vertices] = cycles
-    activity[vertices:] = touches.spread(cycles / np.maximum(touches.degree(), 1))
+    activity[vertices:] = touches.spread(cycles / np.maximum(degree, 1))
     progress(0.35)
+    stands = None
+    if sample is not None:
+        stands = np.concatenate([np.ones(vertices, np.float32), sample.stands])
     if cell is None:
-        cell = cells_of(name, touches)
+        cell = cells_of(name, touches, stands)
     progress(1.0)
     return Scene(
         kind=(np.arange(nodes) >= vertices).astype(np.uint8),
@@ -100,7 +108,8 @@ def scene_of_graph(
         layers=tuple(layers.values()),
         codelets=tuple(codelets),
         title=str(program.metadata.get("model", "")),
-        provenance=provenance(program, graph, touches.edges),
+        provenance=provenance(program, graph, int(degree.sum())),
+        stands=stands,
     )
 
 

@@ -6,6 +6,8 @@ connected component of the vertex graph, so most cells need no label at all.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +58,7 @@ def sea_limit(nodes: int) -> int:
     return int(min(max(1500.0, 1e-3 * nodes), nodes / 50))
 
 
-def cells_of(name: Int32s, touches: Touches) -> Int32s:
+def cells_of(name: Int32s, touches: Touches, stands: NDArray[np.float32] | None = None) -> Int32s:
     """Find the cell of every node.
 
     A cell is a connected component, cut by layer name where layers share variables. A region goes
@@ -66,6 +68,7 @@ def cells_of(name: Int32s, touches: Touches) -> Int32s:
     Args:
         name: layer name of every compute vertex, as numbers in program order: [v].
         touches: the edges.
+        stands: of a sample, nodes of the whole for each of its own: [v + r].
 
     Returns:
         [v + r] cells numbered from 0 by their lowest node.
@@ -80,7 +83,7 @@ def cells_of(name: Int32s, touches: Touches) -> Int32s:
     piece = _joined(touches.chosen(inner))
     outer = touches.chosen(~inner).split(_changes(piece[touches.vertices :]))
     names = np.concatenate([name, owner])
-    return _reattach(component, names, piece, outer)
+    return _reattach(component, names, np.bincount(piece, stands), piece, outer)
 
 
 def _joined(touches: Touches) -> Int32s:
@@ -138,11 +141,12 @@ def _owners(name: Int32s, touches: Touches) -> Int32s:
     return owner
 
 
-def _reattach(component: Int32s, name: Int32s, piece: Int32s, outer: Touches) -> Int32s:
-    """Join small pieces to their closest neighbour: [n] cells."""
-    size = np.bincount(piece)
+def _reattach(
+    component: Int32s, name: Int32s, size: NDArray[Any], piece: Int32s, outer: Touches
+) -> Int32s:
+    """Join small pieces, of these sizes, to their closest neighbour: [n] cells."""
     pieces = size.size
-    big = size >= max(sea_limit(component.size), 1)
+    big = size >= max(sea_limit(int(size.sum())), 1)
     left, right = piece[outer.vertex()], piece[outer.vertices :][outer.low]
     ends = np.concatenate([left, right]).astype(np.int64)
     other = np.concatenate([right, left])

@@ -18,6 +18,7 @@ from ipuc.program.program import Program
 from ipuc.render.build import scene_of_graph
 from ipuc.render.place import Layout, layout_of_arrays, parameters_for, place
 from ipuc.render.place.layout import ARRAYS, header_of
+from ipuc.render.sample import sample_of
 from ipuc.render.saving import load_arrays, save_arrays
 from ipuc.render.scene import Scene
 
@@ -29,6 +30,9 @@ DEFAULT_MAX_NODES = 25_000_000
 
 #: A layout that takes less than some seconds is not kept.
 KEPT_FROM = 200_000
+
+#: Regions of a preview: as many as are laid out and painted in some seconds.
+PREVIEW_REGIONS = 1_500_000
 
 #: Seconds and bytes per node, and what is needed besides. Source: measured on the graphs of 2017
 #: training, 0.3 to 20 million nodes, on two cores; `benchmarks/render.py` prints its own.
@@ -100,7 +104,7 @@ def scene_and_layout(
     Args:
         program: what to draw.
         seed: another seed gives another arrangement.
-        preview: lay out clusters of nodes only.
+        preview: lay out clusters of nodes only, and of a large graph only those of a sample.
         max_nodes: a larger graph is refused, with an estimate, before any work.
         cache: the program's file; large layouts are kept beside it, see `cache_path`.
         progress: told what is done.
@@ -115,8 +119,10 @@ def scene_and_layout(
     graph = VertexGraph(program)
     if graph.nodes > max_nodes:
         raise GraphTooLarge(graph.nodes, max_nodes)
-    path = None
-    if cache is not None and graph.nodes >= KEPT_FROM:
+    path = sample = None
+    if preview and graph.regions > PREVIEW_REGIONS:
+        sample = sample_of(graph.first_region, PREVIEW_REGIONS)
+    elif cache is not None and graph.nodes >= KEPT_FROM:
         path = cache_path(cache, seed, preview=preview)
     digest = _digest(program) if path is not None else ""
     kept = _kept(path, digest, graph.nodes) if path is not None else None
@@ -124,6 +130,7 @@ def scene_and_layout(
         program,
         graph,
         cell=kept[0] if kept else None,
+        sample=sample,
         progress=lambda part: told("scene", int(1000 * part), 1000),
     )
     if kept:

@@ -34,6 +34,9 @@ SUPERSAMPLE_BELOW, FINEST = 2_000_000, 8192
 #: Edges drawn at most, about; of more, one in k is drawn, and brighter.
 EDGE_BUDGET = 10_000_000
 
+#: Edges for a pixel that still show, about.
+EDGES_PER_PIXEL = 2.5
+
 #: Rows that are shaded at once.
 _ROWS = 256
 
@@ -129,7 +132,8 @@ def paint_each(
     hold_to_memory(fine, shared.channels if shared else 0)
     # A window holds only its share of the edges.
     share = min(view.width * view.height / (np.pi * (DISC * view.scale) ** 2), 1.0)
-    stride = max(-(-int(scene.edges * share) // EDGE_BUDGET), 1)
+    budget = min(EDGE_BUDGET, int(EDGES_PER_PIXEL * fine.width * fine.height))
+    stride = max(-(-int(scene.edges * share) // budget), 1)
     exposure = expose(scene, layout, fine, shared, stride, told, curve)
     for (_, colouring), table in zip(looks, tables, strict=True):
         image = _develop(exposure, view, fine.width // view.width, table, colouring)

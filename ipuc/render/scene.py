@@ -67,6 +67,8 @@ class Scene:
         codelets: the vertex types.
         title: what the caption calls the picture.
         provenance: where the scene comes from; written into the picture file.
+        stands: of a sample, nodes of the program for each of its own: float32[n]; None if it is
+            the whole graph. Samples are not saved.
     """
 
     kind: NDArray[np.uint8]
@@ -82,6 +84,7 @@ class Scene:
     codelets: tuple[str, ...]
     title: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+    stands: NDArray[np.float32] | None = None
 
     @property
     def nodes(self) -> int:

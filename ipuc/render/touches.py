@@ -161,21 +161,53 @@ def touches_of_edges(vertices: int, regions: int, vertex: Int32s, region: Int32s
     return Touches(first.astype(np.int64), low, count, regions)
 
 
-def touches_of_graph(graph: VertexGraph) -> Touches:
-    """Read the ranges off a program's families, block by block."""
+def touches_of_graph(
+    graph: VertexGraph, keep: NDArray[np.bool_] | None = None
+) -> tuple[Touches, Int64s]:
+    """Read the ranges off a program's families, block by block.
+
+    Args:
+        graph: of the program.
+        keep: the regions to take, numbered among themselves; None for all: bool[r].
+
+    Returns:
+        The ranges, and the edges of every vertex to all regions, taken or not: int64[v].
+    """
     lows, counts = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     ranges = np.zeros(graph.vertices + 1, np.int64)
-    for first, low, count in graph.ranges():
-        keep = count > 0
-        row = np.repeat(np.arange(len(low)), np.count_nonzero(keep, axis=1))
-        begin, length = low[keep].astype(np.int32), count[keep].astype(np.int32)
-        if not begin.size:
-            continue
-        head = np.ones(begin.size, bool)
-        head[1:] = (begin[1:] != begin[:-1] + length[:-1]) | (row[1:] != row[:-1])
-        start = np.flatnonzero(head)
-        lows.append(begin[start])
-        counts.append(np.add.reduceat(length, start))
-        found = np.bincount(row[start], minlength=int(row[-1]) + 1)
-        ranges[first + 1 : first + 1 + found.size] = found
-    return Touches(np.cumsum(ranges), np.concatenate(lows), np.concatenate(counts), graph.regions)
+    degree = np.zeros(graph.vertices, np.int64)
+    rank = np.zeros(graph.regions + 1, np.int32)
+    if keep is not None:
+        np.cumsum(keep, out=rank[1:])
+    for first, found, number in graph.ranges():
+        low, count = found.astype(np.int32, copy=False), number.astype(np.int32, copy=False)
+        rows = slice(first, first + len(low))
+        degree[rows] = count.sum(axis=1)
+        if keep is not None:
+            high = rank[low + count]
+            low = rank[low]
+            count = high - low
+        some, end = count > 0, low + count
+        if not bool(some.all()):
+            end[~some] = -1
+            np.maximum.accumulate(end, axis=1, out=end)
+        # Ranges that meet are one.
+        head = some.copy()
+        head[:, 1:] &= low[:, 1:] != end[:, :-1]
+        ranges[1:][rows] = np.count_nonzero(head, axis=1)
+        lows.append(low[head])
+        if not bool((head == some).all()):
+            count = _joined(count, head)
+        counts.append(count[head])
+    regions = graph.regions if keep is None else int(rank[-1])
+    return Touches(np.cumsum(ranges), np.concatenate(lows), np.concatenate(counts), regions), degree
+
+
+def _joined(count: Int32s, head: NDArray[np.bool_]) -> Int32s:
+    """Give every range that begins at a head the regions of those that follow it: [n, pieces]."""
+    start = np.flatnonzero(head)
+    joined = np.zeros_like(count)
+    if start.size:
+        # What comes before the first head of a row is empty.
+        joined.reshape(-1)[start] = np.add.reduceat(count.reshape(-1), start)
+    return joined

@@ -36,8 +36,22 @@ def words_of(scene: Scene, warning: str = "") -> Words:
     target, granularity = (scene.provenance.get(name, "") for name in names)
     cut = f"granularity {granularity}" if granularity else ""
     machine = ", ".join(word for word in (target, cut) if word)
-    counts = (
-        f"{scene.nodes:,} nodes = {scene.vertices:,} vertices + {scene.regions:,} regions",
-        f"{scene.edges:,} edges",
-    )
-    return Words(scene.title, machine, counts, warning)
+    of = counts_of(scene)
+    counts = [
+        f"{of['nodes']:,} nodes = {of['vertices']:,} vertices + {of['regions']:,} regions",
+        f"{of['edges']:,} edges",
+    ]
+    if scene.stands is not None:
+        counts.append(f"preview: {sample_words(scene)}")
+    return Words(scene.title, machine, tuple(counts), warning)
+
+
+def counts_of(scene: Scene) -> dict[str, int]:
+    """Nodes, vertices, regions and edges of the program, also where the scene is a sample."""
+    names = ("nodes", "vertices", "regions", "edges")
+    return {name: int(scene.provenance.get(f"ipuc.{name}", getattr(scene, name))) for name in names}
+
+
+def sample_words(scene: Scene) -> str:
+    """Say how large a sample is."""
+    return f"a sample of {scene.nodes:,} nodes, {scene.edges:,} edges"

@@ -119,8 +119,11 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     """Work out charges, spring strengths and light from what the scene says."""
     p = parameters
     vertices = scene.vertices
-    size = np.bincount(scene.cell)
-    cells = np.flatnonzero(size >= max(sea_limit(scene.nodes), 1)).astype(np.int32)
+    # Of a sample, every node counts for those that it stands for.
+    size = np.bincount(scene.cell, scene.stands)
+    nodes = float(size.sum())
+    stands = 1 if scene.stands is None else scene.stands[vertices:]
+    cells = np.flatnonzero(size >= max(sea_limit(int(nodes)), 1)).astype(np.int32)
     bound = int(cells.size)
     group_of_cell = np.full(size.size, bound, np.int32)
     group_of_cell[cells] = np.arange(bound)
@@ -129,23 +132,29 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     work = _sums(scene.activity[:vertices], group[:vertices], bound + 1)
     first = np.zeros(size.size, np.int64)
     first[scene.cell[::-1]] = np.arange(scene.nodes)[::-1]
-    share = _areas(count, work, scene.layer[first[cells]], p)
-    mean: Floats = (share * scene.nodes / np.maximum(count, 1)).astype(np.float32)
+    whole = np.bincount(group, scene.stands, bound + 1)
+    share = _areas(whole, work, scene.layer[first[cells]], p)
+    mean: Floats = (share * nodes / np.maximum(whole, 1)).astype(np.float32)
 
     degree = scene.touches.region_degree()
-    charge = _charges(scene, group, degree <= 1, share, p)
+    charge = _charges(scene, group, degree <= 1, share * nodes, p)
     of_region = group[vertices:]
-    softness: Floats = mean * _softness(count, _sums(degree, of_region, bound + 1))
+    softness: Floats = mean * _softness(whole, _sums(degree * stands, of_region, bound + 1))
     spring = softness[of_region]
     spring *= _data_factor(scene, of_region, p)
     spring *= np.float32(p.spring)
     is_leaf = degree <= 1
     spring[is_leaf] = np.float32(p.leaf_spring) * charge[vertices:][is_leaf]
-    traffic = _sums(degree * _bytes(scene), of_region, bound + 1)
+    traffic = _sums(degree * _bytes(scene) * stands, of_region, bound + 1)
+    light = _light(scene, group, mean, p.light_work)
+    if scene.stands is not None:
+        charge *= scene.stands
+        spring *= stands
+        light *= scene.stands * np.float32(scene.nodes / nodes)
     return Forces(
         group=group,
         charge=charge,
-        light=_light(scene, group, mean, p.light_work),
+        light=light,
         region_spring=spring,
         pull=_pulls(work, traffic, p.cell_spring),
         share=share,
@@ -158,21 +167,22 @@ def _charges(
     scene: Scene,
     group: Int32s,
     is_leaf: NDArray[np.bool_],
-    share: NDArray[np.float64],
+    whole: NDArray[np.float64],
     p: Parameters,
 ) -> Floats:
     """Share each cell's charge among vertices, by their cycles, regions, and leaves: [n]."""
-    cells, vertices = share.size, scene.vertices
+    cells, vertices = whole.size, scene.vertices
     role = np.zeros(scene.nodes, np.int8)
     role[vertices:] = 1 + is_leaf
-    members = np.bincount(group * np.int32(3) + role, minlength=3 * cells).reshape(cells, 3)
+    roles = np.bincount(group * np.int32(3) + role, scene.stands, 3 * cells)
+    members = roles.reshape(cells, 3)
     each = np.ones((cells, 3))
     number = np.maximum(members[:, 0], 1)
     regions = p.region_share / (1 - p.region_share) * number / np.maximum(members[:, 1], 1)
     each[:, 1] = np.minimum(regions, 1)
     each[:, 2] = np.minimum(p.leaf_share * number / np.maximum(members[:, 2], 1), 1)
     total = (members * each).sum(axis=1)
-    each *= (share * scene.nodes / np.maximum(total, 1e-30))[:, None]
+    each *= (whole / np.maximum(total, 1e-30))[:, None]
     charge = each.astype(np.float32)[group, role]
     of_vertex = group[:vertices]
     busy = _relative(scene.activity[:vertices], of_vertex, cells) ** np.float32(p.vertex_work)
@@ -181,9 +191,9 @@ def _charges(
     return charge
 
 
-def _relative(activity: Floats, group: Int32s, groups: int) -> Floats:
+def _relative(activity: Floats, group: Int32s, groups: int, weight: Floats | None = None) -> Floats:
     """Activity in units of its group's mean, held to a hundredth and a hundredfold: [n]."""
-    found: Floats = activity / _means(activity, group, groups)[group]
+    found: Floats = activity / _means(activity, group, groups, weight)[group]
     return np.clip(found, np.float32(0.01), np.float32(_MOST_WORK), out=found)
 
 
@@ -192,17 +202,18 @@ def _sums(value: NDArray[Any], group: Int32s, groups: int) -> NDArray[np.float64
     return np.bincount(group, value, groups).astype(np.float64, copy=False)
 
 
-def _means(value: Floats, group: Int32s, groups: int) -> Floats:
+def _means(value: Floats, group: Int32s, groups: int, weight: Floats | None = None) -> Floats:
     """Mean of every group; 1 where there is nothing: [groups]."""
-    mean = _sums(value, group, groups) / np.maximum(np.bincount(group, None, groups), 1)
+    weighed = value if weight is None else value * weight
+    mean = _sums(weighed, group, groups) / np.maximum(np.bincount(group, weight, groups), 1)
     mean[mean == 0] = 1
     return mean.astype(np.float32)
 
 
 def _light(scene: Scene, group: Int32s, mean: Floats, part: float) -> Floats:
     """Light of every node: part of its cell's goes by cycles, so that bright means work: [n]."""
-    busy = _relative(scene.activity, group, mean.size)
-    busy *= np.float32(part) / _means(busy, group, mean.size)[group]
+    busy = _relative(scene.activity, group, mean.size, scene.stands)
+    busy *= np.float32(part) / _means(busy, group, mean.size, scene.stands)[group]
     busy += np.float32(1 - part)
     busy *= mean[group]
     return busy
@@ -238,7 +249,7 @@ def springs_of(scene: Scene, forces: Forces, parameters: Parameters) -> tuple[Sp
 
 
 def _areas(
-    count: NDArray[np.int64], work: NDArray[np.float64], layer: Int32s, p: Parameters
+    count: NDArray[Any], work: NDArray[np.float64], layer: Int32s, p: Parameters
 ) -> NDArray[np.float64]:
     """Share the disc among the bound cells and the sea (last): [b + 1], sums to 1.
 
@@ -256,7 +267,7 @@ def _areas(
     return np.append(bound / bound.sum() * (1 - sea), sea)
 
 
-def _softness(count: NDArray[np.int64], edges: NDArray[np.float64]) -> Floats:
+def _softness(count: NDArray[Any], edges: NDArray[np.float64]) -> Floats:
     """Factor of every cell's springs: its nodes hold together by three edges each: [b + 1].
 
     The root only, so that a cell of many edges is still the tighter one.

@@ -36,6 +36,13 @@ _CONTRACTION, _CONTRACTING = 10, Phase(256, 100, 4, 1)
 #: that it may choose from.
 _VISIBLE, _PLACES = 0.015, 16
 
+#: Radius of the disc over which a cluster's nodes are spread at first, and in a preview, where they
+#: stay, relative to that of the cluster's area.
+_SPREAD, _PREVIEW_SPREAD = 0.4, 0.8
+
+#: Of a preview: contraction, and the two coarse phases.
+_PREVIEW = Phase(256, 50, 4, 1), Phase(256, 100, 4, 0.3), Phase(512, 30, 5, 0.3)
+
 #: Up to this many edges, crossings are counted.
 TANGLE_EDGES = 1000
 
@@ -103,9 +110,10 @@ def place(
     clusters = coarsen(scene, forces, parameters) if scene.nodes > COARSE_FROM else None
     phases = _schedule(scene.nodes, grid, clusters)
     trials = _trials(scene.nodes, scene.edges) if clusters is None else 1
+    contracting = _CONTRACTING
     if clusters is not None and preview:
-        phases = phases[:2]
-    early = [_CONTRACTING] if clusters is not None else []
+        contracting, *phases = _PREVIEW
+    early = [contracting] if clusters is not None else []
     tick = _Ticker(
         early + phases * trials, scene.nodes, coarse=clusters is not None, progress=progress
     )
@@ -117,11 +125,11 @@ def place(
         # With hardly any repulsion what is tied together gathers in one point, and unfolds from
         # there in one piece; else lobes of one cell stay entangled.
         bare = replace(coarse, charge=coarse.charge / np.float32(_CONTRACTION))
-        z = relax(z, bare, _CONTRACTING, rng, tick.step)
+        z = relax(z, bare, contracting, rng, tick.step)
         z = relax(z, coarse, phases[0], rng, tick.step)
         z = _rescatter(z, coarse, rng)
         z = relax(z, coarse, phases[1], rng, tick.step)
-        z = _children(z, clusters, rng)
+        z = _children(z, clusters, rng, _PREVIEW_SPREAD if preview else _SPREAD)
         phases = phases[2:]
         if preview:
             tick.finish()
@@ -346,10 +354,10 @@ def _room(at: NDArray[np.complexfloating], z: Complexes, body: Body) -> NDArray[
     return room
 
 
-def _children(z: Complexes, clusters: Coarse, rng: np.random.Generator) -> Complexes:
+def _children(z: Complexes, clusters: Coarse, rng: np.random.Generator, spread: float) -> Complexes:
     """Spread each cluster's nodes over a small disc round it."""
     share = clusters.charge / clusters.charge.sum(dtype=np.float64)
-    radius = (0.4 * RADIUS * np.sqrt(share)).astype(np.float32)
+    radius = (spread * RADIUS * np.sqrt(share)).astype(np.float32)
     offset = radius[clusters.cluster] * _in_unit_disc(clusters.cluster.size, rng)
     return into_disc((z[clusters.cluster] + offset).astype(np.complex64), rng)
 
