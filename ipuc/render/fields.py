@@ -38,6 +38,9 @@ REGION_TONE, VERTEX_TONE = 0.60, 0.92
 #: Share of a pixel's colour that its rank among pixels decides; the rest is its value.
 _SPREAD = 0.75
 
+#: Blur of the colour, in mean distances of nodes.
+_TISSUE = 1.8
+
 #: Samples for a pixel of length.
 _SAMPLES = 0.7
 
@@ -123,6 +126,12 @@ def expose(
     share = np.float32(0.12)
     hue = points[1:] + share * lines[1:]
     weight = points[0] + share * lines[0]
+    if channels == 1:
+        # A tissue has one colour: nodes' own would mix to grey when the picture is seen from afar.
+        # Grain is a matter of light.
+        wide = float(np.clip(_TISSUE / np.sqrt(mean), sigma, max(view.scale / 250, sigma)))
+        for plane in (hue[0], weight):
+            plane[:] = np.maximum(raster.blur(plane, wide), 0)
     if channels == 1 and curve is None:
         curve = _spread(hue[0], weight, points[0])
     return Exposure(points[0], lines[0], hue, weight, curve, drawn)
@@ -157,10 +166,12 @@ def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: 
     """Turn some rows of an exposure into light: [rows, w, 3], linear."""
     density = np.maximum(exposure.density[rows], 0)
     edge = np.maximum(exposure.edge[rows], 0)
-    tone = np.float32(0.45) * np.log2(1 + density) + np.float32(0.10) * np.log1p(edge)
+    # Lone strands, in moats and sea, must show beside nodes: their light is compressed most.
+    strands = np.log1p(3 * edge)
+    tone = np.float32(0.52) * np.log2(1 + density) + np.float32(0.09) * strands
     if colouring is None:
         return colour(table, _shoulder(tone))
-    presence = 1 - np.exp(np.float32(-1.3) * density - np.float32(0.12) * edge)
+    presence = (1 - np.exp(-density - np.float32(0.14) * strands)) ** np.float32(1.25)
     hue = np.maximum(exposure.hue[:, rows], 0) / np.maximum(exposure.weight[rows], 1e-6)
     if colouring.channels == 1:
         value = _QUIET + (1 - _QUIET) * along(exposure.curve, hue[0])
@@ -308,10 +319,10 @@ def _near(low: Floats, high: Floats, view: View) -> NDArray[np.bool_]:
 
 
 def _shoulder(value: Floats) -> Floats:
-    """Bend values over 0.75 towards 1, so that nuclei of any density keep their grain."""
-    over = np.maximum(value - np.float32(0.75), 0)
-    bent = 0.25 * (1 - np.exp(-over / np.float32(0.4)))
-    return np.asarray(np.minimum(value, 0.75) + bent, np.float32)
+    """Bend values over 0.6 towards 1, so that nuclei of any density keep their grain."""
+    over = np.maximum(value - np.float32(0.6), 0)
+    bent = 0.4 * (1 - np.exp(-over / np.float32(0.5)))
+    return np.asarray(np.minimum(value, 0.6) + bent, np.float32)
 
 
 def _quantile(field: Floats, part: float) -> np.float32:

@@ -274,7 +274,7 @@ def _glowing(linear: NDArray[np.floating], view: View) -> NDArray[np.uint8]:
         band = linear[first : first + rows].astype(np.float32)
         cut = slice(first, first + len(band))
         for channel in range(3):
-            band[..., channel] += np.float32(0.16) * raster.enlarge(
+            band[..., channel] += np.float32(0.11) * raster.enlarge(
                 halo[channel], factor, view.shape, cut
             )
         made[cut] = to_bytes(band)

@@ -79,7 +79,7 @@ PALETTES: dict[str, Palette] = {
         accent="#3bdab9",
     ),
     "astro": Palette(
-        ramp=_ASTROPHYSICS,
+        ramp=(*(_ASTROPHYSICS[at] for at in (0, 1, 3, 2, 5)), "#13c6e1", "#8fe6f2"),
         eight=_ASTROPHYSICS,
         classes=("#e5953f", "#13c6e1", "#29a12e", "#b7694a", "#8891ac", "#397879", "#f2d3a8"),
         mode="activity",

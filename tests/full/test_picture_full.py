@@ -16,6 +16,7 @@ from ipuc.pipeline import compile_model
 from ipuc.program.program import Program
 from ipuc.render.build import scene_of
 from ipuc.render.place import DISC, Layout, parameters_for, place
+from ipuc.render.place.forces import forces_of
 from ipuc.render.scene import Scene
 from ipuc.target import parse_target
 from ipuc.training.options import Training
@@ -98,15 +99,16 @@ def test_resnet_has_twenty_big_cells(resnet: Scene) -> None:
 
 
 def test_the_sea_of_resnet_has_its_share(resnet: Scene) -> None:
-    """Predicted: (its nodes / all nodes) ** g of the disc, at the disc's mean density."""
+    """Predicted: (its nodes / all nodes) ** g of the disc, at the mean density of charge."""
     layout = place(resnet)
     sea = ~np.isin(resnet.cell, layout.cell_id)
     predicted = (sea.sum() / resnet.nodes) ** layout.parameters.area_exponent
     grid = 256
-    at = (layout.xy * grid).astype(int)
-    count = np.bincount(at[sea, 1] * grid + at[sea, 0], minlength=grid * grid)
-    light = count * layout.light[sea].mean() * np.pi * (DISC * grid) ** 2 / resnet.nodes
-    covered = (light > 0.5).sum() / (np.pi * (DISC * grid) ** 2)
+    at = (layout.xy[sea] * grid).astype(int)
+    charge = forces_of(resnet, layout.parameters).charge[sea]
+    density = np.bincount(at[:, 1] * grid + at[:, 0], charge, grid * grid)
+    density *= np.pi * (DISC * grid) ** 2 / resnet.nodes
+    covered = (density > 0.5).sum() / (np.pi * (DISC * grid) ** 2)
     print(f"sea: {covered:.3f} of the disc, predicted {predicted:.3f}")  # noqa: T201
     assert covered == pytest.approx(predicted, rel=0.1)
 
