@@ -47,7 +47,7 @@ class Entry:
     drawn: tuple[str, ...]
 
 
-_TRAINED = ("--preset", "2017")
+_TRAINED = ("--preset", "2017", "--no-remedies")
 _INFERRED = (
     "--target", "gc2", "--precision", "mixed", "--granularity", "worker", "--outline",
 )  # fmt: skip
@@ -65,9 +65,8 @@ ENTRIES = (
     Entry("alexnet2017-labelled", "alexnet2017", _TRAINED, _POSTER),
     Entry("alexnet2017-amber", "alexnet2017", _TRAINED, ("--palette", "amber")),
     Entry("resnet34_2017-amber", "resnet34_2017", _TRAINED, ("--palette", "amber")),
-    Entry("resnet34_2017-coral", "resnet34_2017", _TRAINED, ("--palette", "coral")),
-    Entry("resnet50_2017", "resnet50_2017", _INFERRED, ("--palette", "alex")),
-    Entry("resnet34", "resnet34", _TRAINED, ("--palette", "cividis")),
+    Entry("resnet34", "resnet34", _TRAINED, ("--palette", "coral")),
+    Entry("resnet50_2017", "resnet50_2017", _INFERRED, ("--palette", "cividis")),
 )
 
 

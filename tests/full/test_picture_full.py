@@ -107,7 +107,7 @@ def test_the_sea_of_resnet_has_its_share(resnet: Scene) -> None:
     at = (layout.xy[sea] * grid).astype(int)
     charge = forces_of(resnet, layout.parameters).charge[sea]
     density = np.bincount(at[:, 1] * grid + at[:, 0], charge, grid * grid)
-    density *= np.pi * (DISC * grid) ** 2 / resnet.nodes
+    density = density * (np.pi * (DISC * grid) ** 2 / resnet.nodes)
     covered = (density > 0.5).sum() / (np.pi * (DISC * grid) ** 2)
     print(f"sea: {covered:.3f} of the disc, predicted {predicted:.3f}")  # noqa: T201
     assert covered == pytest.approx(predicted, rel=0.1)
