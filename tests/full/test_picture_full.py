@@ -106,9 +106,9 @@ def test_the_sea_of_resnet_has_its_share(resnet: Scene) -> None:
     grid = 256
     at = (layout.xy[sea] * grid).astype(int)
     charge = forces_of(resnet, layout.parameters).charge[sea]
-    density = np.bincount(at[:, 1] * grid + at[:, 0], charge, grid * grid)
-    density = density * (np.pi * (DISC * grid) ** 2 / resnet.nodes)
-    covered = (density > 0.5).sum() / (np.pi * (DISC * grid) ** 2)
+    count = np.bincount(at[:, 1] * grid + at[:, 0], charge, grid * grid)
+    mean = resnet.nodes / (np.pi * (DISC * grid) ** 2)
+    covered = (count > 0.5 * mean).sum() / (np.pi * (DISC * grid) ** 2)
     print(f"sea: {covered:.3f} of the disc, predicted {predicted:.3f}")  # noqa: T201
     assert covered == pytest.approx(predicted, rel=0.1)
 
