@@ -39,7 +39,7 @@ PREVIEW_REGIONS = 1_500_000
 _SECONDS, _BYTES, _BASE_BYTES = 18e-6, 210, 0.6e9
 
 #: Changes whenever the same scene is laid out differently.
-_VERSION = 4
+_VERSION = 5
 
 
 class GraphTooLarge(OptionError):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ipuc.render.place.forces import Forces, Parameters
 from ipuc.render.place.springs import PairSprings
 from ipuc.render.scene import Scene
+from ipuc.render.touches import Touches
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -55,9 +56,10 @@ def coarsen(scene: Scene, forces: Forces, parameters: Parameters) -> Coarse:
     key |= np.where(sea, scene.cell, inside)
     cluster, first = _numbered(key)
     charge = np.bincount(cluster, weights=forces.charge).astype(np.float32)
-    a, b, weight = _join(scene, forces, cluster, parameters.between_cells)
+    group = forces.group[first]
+    a, b, weight = _join(scene, forces, cluster, group, parameters.between_cells)
     springs = PairSprings(first.size, a, b, weight)
-    return Coarse(cluster, forces.group[first], charge, springs)
+    return Coarse(cluster, group, charge, springs)
 
 
 def _numbered(key: NDArray[np.int64]) -> tuple[Int32s, NDArray[np.int64]]:
@@ -74,24 +76,25 @@ def _numbered(key: NDArray[np.int64]) -> tuple[Int32s, NDArray[np.int64]]:
 
 
 def _join(
-    scene: Scene, forces: Forces, cluster: Int32s, between: float
+    scene: Scene, forces: Forces, cluster: Int32s, group: Int32s, between: float
 ) -> tuple[Int32s, Int32s, Floats]:
     """Add up the springs between every two clusters: their ends and weights."""
     vertices = scene.vertices
+    source, distinct, times = _distinct(scene.touches, cluster)
     change = np.ones(scene.regions, bool)
     change[1:] = cluster[vertices + 1 :] != cluster[vertices:-1]
-    touches = scene.touches.split(change)
-    vertex = touches.vertex()
+    touches = distinct.split(change)
+    owner = touches.vertex()
     running = np.zeros(scene.regions + 1)
     np.cumsum(forces.region_spring, out=running[1:])
     keys, sums = [np.zeros(0, np.int64)], [np.zeros(0)]
     for start in range(0, touches.low.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        left, low = vertex[block], touches.low[block]
+        of, low = owner[block], touches.low[block]
         weight = running[low + touches.count[block]] - running[low]
-        right = low + np.int32(vertices)
-        a, b = cluster[left], cluster[right]
-        weight[forces.group[left] != forces.group[right]] *= between
+        weight *= times[of]
+        a, b = source[of], cluster[low + np.int32(vertices)]
+        weight[group[a] != group[b]] *= between
         apart = a != b
         a, b, weight = a[apart], b[apart], weight[apart]
         _merge(keys, sums, (np.minimum(a, b).astype(np.int64) << 32) | np.maximum(a, b), weight)
@@ -102,6 +105,29 @@ def _join(
     pair, weight = np.concatenate(keys), np.concatenate(sums)
     low, high = (pair >> 32).astype(np.int32), (pair & 0xFFFFFFFF).astype(np.int32)
     return low, high, weight.astype(np.float32)
+
+
+def _distinct(touches: Touches, cluster: Int32s) -> tuple[Int32s, Touches, Int32s]:
+    """Count equal long ranges of one cluster's vertices once, before they are cut into pieces.
+
+    Returns:
+        [k] the cluster of every range; the ranges, each as if of a vertex of its own; and [k] how
+        many vertices have it.
+    """
+    source, long = cluster[touches.vertex()], touches.count > 1
+    low, count, key = touches.low[long], touches.count[long], source[long]
+    order = np.lexsort((count, low, key))
+    low, count, key = low[order], count[order], key[order]
+    new = np.ones(low.size, bool)
+    new[1:] = (low[1:] != low[:-1]) | (count[1:] != count[:-1]) | (key[1:] != key[:-1])
+    start = np.flatnonzero(new)
+    single = ~long
+    lows = np.concatenate([touches.low[single], low[start]])
+    counts = np.concatenate([touches.count[single], count[start]])
+    times = np.ones(lows.size, np.int32)
+    times[lows.size - start.size :] = np.diff(start, append=low.size)
+    each = Touches(np.arange(lows.size + 1), lows, counts, touches.regions)
+    return np.concatenate([source[single], key[start]]), each, times
 
 
 def _merge(
