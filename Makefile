@@ -9,6 +9,7 @@ DEMO := demo
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
 FULL_READY := $(VENV)/.ready-full
+BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint type imports test test-full golden bench gallery calibrate models demo check clean
@@ -34,6 +35,10 @@ $(DEV_READY): $(BIN)/python pyproject.toml
 
 $(FULL_READY): $(DEV_READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+	@touch $@
+
+$(BENCH_READY): $(FULL_READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev,bench]'
 	@touch $@
 
 setup: $(DEV_READY) ## make .venv with everything for development
@@ -68,7 +73,7 @@ models: $(DEMO_READY) ## write all built-in models into models/
 models/%.onnx: | $(DEMO_READY)
 	$(BIN)/ipuc model $* -o $@
 
-bench: $(FULL_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
+bench: $(BENCH_READY) models/alexnet.onnx models/resnet34.onnx ## benchmarks; numbers go to benchmarks/results/
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/inference.py --json benchmarks/results/inference.json
 	$(BIN)/python benchmarks/training.py --json benchmarks/results/training.json

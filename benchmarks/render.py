@@ -2,7 +2,9 @@
 
 The generated graph is twelve layers whose vertices share inputs and have weights of their own, so
 that its size does not move with the planner. Seconds depend on the machine; every figure is also
-given as a multiple of one rfft2 and irfft2 of 4096 x 4096, timed in the same run.
+given as a multiple of one rfft2 and irfft2 of 4096 x 4096, timed in the same run. At 100,000 nodes
+igraph's `layout_drl` lays out the same graph (`pip install -e '.[bench]'`; minutes). A program is
+also drawn by the command `ipuc render --preview`.
 
 Usage: python benchmarks/render.py [--nodes N]... [--program P.ipu]... [--json FILE]
 """
@@ -10,6 +12,7 @@ Usage: python benchmarks/render.py [--nodes N]... [--program P.ipu]... [--json F
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,18 @@ from measure import finish, in_process, seconds_of
 #: Goals: nodes at most, and seconds for layout and picture.
 GOALS = ((150_000, 10.0), (1_500_000, 50.0), (20_000_000, 480.0))
 
+#: Goal of a preview, and the size of the graph that igraph lays out too.
+PREVIEW_GOAL, DRL_NODES = 15.0, 100_000
+
 _RENDER = """
 import json, sys, time
 from pathlib import Path
+from ipuc.machine import keep_freed_memory
 from ipuc.render.paint import paint_whole
 from ipuc.render.place import place
 from ipuc.render.provenance import save_png
 from ipuc.render.scene import load_scene
+keep_freed_memory()
 scene = load_scene(Path(sys.argv[1]))
 start = time.perf_counter()
 layout = place(scene, seed=0)
@@ -44,11 +52,13 @@ _PROGRAM = """
 import json, sys, time
 from pathlib import Path
 start = time.perf_counter()
+from ipuc.machine import keep_freed_memory
 from ipuc.program.save import load
 from ipuc.render.build import scene_of
 from ipuc.render.paint import paint_whole
 from ipuc.render.place import place
 from ipuc.render.provenance import save_png
+keep_freed_memory()
 scene = scene_of(load(Path(sys.argv[1])))
 built = time.perf_counter()
 layout = place(scene, seed=0)
@@ -61,6 +71,36 @@ print(json.dumps({
     "layout_seconds": placed - built, "paint_seconds": done - placed,
     "drawn_edges": painting.drawn_edges,
 }))
+"""
+
+_PREVIEW = """
+import contextlib, io, json, sys, time
+start = time.perf_counter()
+from ipuc.cli import main
+told = io.StringIO()
+words = ["render", sys.argv[1], "--preview", "--no-cache", "--json", "-o", sys.argv[2]]
+with contextlib.redirect_stdout(told):
+    main(words, prog_name="ipuc", standalone_mode=False)
+facts = json.loads(told.getvalue())
+print(json.dumps({
+    "nodes": facts["nodes"], "edges": facts["edges"], "sample": facts.get("sample"),
+    "preview_seconds": time.perf_counter() - start,
+}))
+"""
+
+_DRL = """
+import json, random, sys, time
+from pathlib import Path
+import igraph
+import numpy as np
+from ipuc.render.scene import load_scene
+scene = load_scene(Path(sys.argv[1]))
+pairs = np.concatenate([np.stack(ends, axis=1) for ends in scene.edge_blocks()])
+graph = igraph.Graph(n=scene.nodes, edges=pairs.tolist())
+random.seed(0)
+start = time.perf_counter()
+graph.layout_drl()
+print(json.dumps({"drl_seconds": time.perf_counter() - start}))
 """
 
 _SCENE = """
@@ -124,13 +164,25 @@ def measure(nodes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.npz"
         in_process(_SCENE, scene, nodes)
-        return summed(in_process(_RENDER, scene, Path(folder) / "graph.png"))
+        found = summed(in_process(_RENDER, scene, Path(folder) / "graph.png"))
+        if nodes == DRL_NODES:
+            if find_spec("igraph"):
+                found["drl_seconds"] = in_process(_DRL, scene)["drl_seconds"]
+            else:
+                print("igraph is not installed (pip install -e '.[bench]'): no layout_drl")
+        return found
 
 
 def measure_program(program: Path) -> dict[str, Any]:
     """Load a program and paint it at 4096 pixels, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         return summed(in_process(_PROGRAM, program, Path(folder) / "graph.png"))
+
+
+def measure_preview(program: Path) -> dict[str, Any]:
+    """Run the command that draws a preview, from its start, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return summed(in_process(_PREVIEW, program, Path(folder) / "graph.png"))
 
 
 def summed(found: dict[str, Any]) -> dict[str, Any]:
@@ -150,13 +202,20 @@ def summed(found: dict[str, Any]) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """Print one graph's figures."""
     print(f"{found['nodes']:,} nodes, {found['edges']:,} edges")
-    for stage in ("scene", "layout", "paint"):
+    for stage in ("scene", "layout", "paint", "preview"):
         if f"{stage}_seconds" in found:
             seconds, multiple = found[f"{stage}_seconds"], found[f"{stage}_transforms"]
             print(f"  {stage:<8} {seconds:7.1f} s  {multiple:7.1f} transforms")
     goal = next((limit for nodes, limit in GOALS if found["nodes"] <= nodes), None)
+    goal = PREVIEW_GOAL if "preview_seconds" in found else goal
     aim = f"  goal: under {goal:g} s" if goal else ""
     print(f"  {'all':<8} {found['seconds']:7.1f} s  {found['transforms']:7.1f} transforms{aim}")
+    if "drl_seconds" in found:
+        drl, unit = found["drl_seconds"], found["transform_seconds"]
+        times = drl / found["layout_seconds"]
+        print(f"  igraph's layout_drl {drl:.1f} s  {drl / unit:.1f} transforms, {times:.1f} x ours")
+    if found.get("sample"):
+        print("  drawn: a sample of {nodes:,} nodes, {edges:,} edges".format(**found["sample"]))
     print(f"  one rfft2 and irfft2 of 4096 x 4096: {found['transform_seconds']:.2f} s")
     print(f"  peak memory {found['peak_bytes'] / 1e9:.2f} GB")
 
@@ -169,6 +228,7 @@ def main(nodes: tuple[int, ...], programs: tuple[Path, ...], target: Path | None
     """Measure and print."""
     sizes = nodes or (() if programs else (100_000, 1_000_000))
     runs = {f"render {count}": measure(count) for count in sizes}
+    runs |= {f"preview {path.stem}": measure_preview(path) for path in programs}
     runs |= {f"render {path.stem}": measure_program(path) for path in programs}
     for found in runs.values():
         show(found)
