@@ -109,7 +109,7 @@ def command(
     size = picture.size
     _check_places(program, out, view, picture, options)
     with timed() as seconds, progress() as bar:
-        opened = open_program(program, options, bar)
+        opened = open_program(program, options, bar, races=False)
         name = f"{opened.path.stem}{'' if view == 'graph' else f'-{view}'}.png"
         path = settle_output(out, name, source=opened.path)
         if view == "ops":

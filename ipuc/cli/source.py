@@ -43,7 +43,12 @@ class Opened:
 
 
 def open_program(
-    path: Path | None, options: CompileOptions, progress: Progress, *, warns: bool = True
+    path: Path | None,
+    options: CompileOptions,
+    progress: Progress,
+    *,
+    warns: bool = True,
+    races: bool = True,
 ) -> Opened:
     """Load or compile what a command works on.
 
@@ -53,6 +58,7 @@ def open_program(
         progress: shows the stages.
         warns: say if the program does not fit the chip; a command that has more to say on that
             asks for silence.
+        races: look for races in what is loaded; a command that only draws it does without.
 
     Raises:
         OptionError: there is no program, or options that do not apply.
@@ -75,7 +81,7 @@ def open_program(
             where=str(path),
             fix="leave the option out, or give the model (.onnx) instead of the program",
         )
-    program = load(path, max_bytes=options.max_bytes)
+    program = load(path, max_bytes=options.max_bytes, races=races)
     _set_control_bits(program, options)
     if newest:
         _warn_if_changed(program, path)

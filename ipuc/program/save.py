@@ -26,7 +26,7 @@ from ipuc.program.checked import need
 from ipuc.program.decode import Decoder
 from ipuc.program.encode import Encoder
 from ipuc.program.program import Program
-from ipuc.program.verify import verify
+from ipuc.program.verify import check_structure, verify
 from ipuc.version import __version__
 
 #: What the manifest calls the format, and the version written and read.
@@ -80,13 +80,16 @@ def save(program: Program, path: str | Path, *, progress: Progress | None = None
     write(Path(path), members, progress)
 
 
-def load(path: str | Path, *, max_bytes: int = 4 << 30, check: bool = True) -> Program:
+def load(
+    path: str | Path, *, max_bytes: int = 4 << 30, check: bool = True, races: bool = True
+) -> Program:
     """Read a program that `save` wrote.
 
     Args:
         path: the file.
         max_bytes: the most that the file may expand to; checked before memory is taken.
-        check: hold it to Poplar's rules, races included: a program may not run without.
+        check: hold it to Poplar's rules: a program may not run without.
+        races: look for races too, vertex by vertex; what is only drawn does without.
 
     Raises:
         ContainerError: the file is something else, damaged, or of a newer version, or a codelet
@@ -99,7 +102,7 @@ def load(path: str | Path, *, max_bytes: int = 4 << 30, check: bool = True) -> P
         try:
             program = _read(archive, max_bytes)
             if check:
-                verify(program)
+                (verify if races else check_structure)(program)
         except ContainerError as error:
             if error.where:
                 raise

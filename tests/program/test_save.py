@@ -464,3 +464,10 @@ def test_a_program_with_a_race_is_refused_when_it_is_loaded(tmp_path: Path) -> N
     with pytest.raises(ContainerError, match="written by two vertices"):
         load(tmp_path / "race.ipu")
     assert load(tmp_path / "race.ipu", check=False).variables[0].name == "x"
+    # what is only drawn need not be free of races, but whole
+    assert load(tmp_path / "race.ipu", races=False).variables[0].name == "x"
+    program = builder._program()
+    program.variables[0].mapped().tiles[:] = 99
+    save(program, tmp_path / "lost.ipu")
+    with pytest.raises(ContainerError, match="tile"):
+        load(tmp_path / "lost.ipu", races=False)
