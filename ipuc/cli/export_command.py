@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ipuc.cli.options import debug_option, json_option
-from ipuc.cli.output import next_step, print_json, progress, say, shell_word
+from ipuc.cli.output import next_step, print_json, progress, say, shell_word, warn
 from ipuc.cli.paths import settle_output
 from ipuc.cli.picture_options import max_nodes_option
 from ipuc.errors import OptionError
@@ -97,7 +97,7 @@ def _graph(program: Path, out: Path, seed: int, max_nodes: int, as_json: bool) -
     if columns:
         with progress() as bar:
             scene, layout = scene_and_layout(
-                opened, seed=seed, max_nodes=max_nodes, cache=program, progress=bar
+                opened, seed=seed, max_nodes=max_nodes, cache=program, progress=bar, warned=warn
             )
         write_columns(scene, layout, path)
         facts |= {"nodes": scene.nodes, "edges": scene.edges, "seed": seed}

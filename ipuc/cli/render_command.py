@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,15 @@ def command(
         raise OptionError("--measure is about tiles", fix="add --view tiles, or leave it out")
     _check_suffix(out, view)
     size = picture.size
-    _check_places(program, out, view, picture, options)
+    picture = _check_places(program, out, view, picture, options)
     with timed() as seconds, progress() as bar:
         opened = open_program(program, options, bar, races=False)
         name = f"{opened.path.stem}{'' if view == 'graph' else f'-{view}'}.png"
         path = settle_output(out, name, source=opened.path)
+        if picture.write_labels is not None and picture.write_labels.resolve() == path.resolve():
+            raise OptionError(
+                "the picture and its labels would be one file", where=str(path), fix="use two names"
+            )
         if view == "ops":
             facts = _ops(opened, path, size or 4096)
         elif view in VIEWS:
@@ -152,19 +157,24 @@ def _check_places(
     view: str,
     picture: PictureOptions,
     options: CompileOptions,
-) -> None:
+) -> PictureOptions:
     """Find out before minutes of work what cannot be drawn, or not be written.
 
     The picture's own place is looked at again when its default name is known.
+
+    Returns:
+        The picture's options, with the file of its labels settled.
     """
     if view == "graph":
         check_options(picture, picture.settled(options.preset))
     if out is not None:
         settle_output(out, "graph.png", source=program)
     if picture.write_labels is not None:
-        settle_output(picture.write_labels, "labels.json", source=program)
+        labels = settle_output(picture.write_labels, "labels.json", source=program)
+        picture = replace(picture, write_labels=labels)
     if picture.frames is not None:
         check_folder(picture.frames)
+    return picture
 
 
 def _check_suffix(out: Path | None, view: str) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from ipuc.cli.affordable import with_way_out
 from ipuc.cli.modelled import noted_memory
-from ipuc.cli.output import Progress, counted, note, shell_word
+from ipuc.cli.output import Progress, counted, note, shell_word, warn
 from ipuc.cli.picture_options import PictureOptions, Settled
 from ipuc.cli.source import Opened
 from ipuc.errors import OptionError
 from ipuc.files import whole
 from ipuc.machine import keep_freed_memory
 from ipuc.program.program import Program
+from ipuc.render.build import layers_of
 from ipuc.render.colouring import colouring_of
 from ipuc.render.drawn import DEFAULT_MAX_NODES, GraphTooLarge, scene_and_layout
 from ipuc.render.frames import frames
@@ -22,10 +23,18 @@ from ipuc.render.palettes import rgb_of
 from ipuc.render.place import Layout
 from ipuc.render.poster.compose import Look, compose
 from ipuc.render.poster.elements import Poster
-from ipuc.render.poster.naming import Named, name_cells, once_each, read_labels, write_labels
+from ipuc.render.poster.naming import (
+    Named,
+    name_cells,
+    once_each,
+    read_labels,
+    read_rows,
+    write_labels,
+)
 from ipuc.render.poster.pixels import draw
 from ipuc.render.poster.sheet import sheet
 from ipuc.render.poster.svg import write_svg
+from ipuc.render.poster.windows import read_inset
 from ipuc.render.provenance import save_png
 from ipuc.render.raster import View
 from ipuc.render.scene import Scene
@@ -39,7 +48,8 @@ def check_options(picture: PictureOptions, settled: Settled) -> None:
     """Refuse what cannot be drawn before minutes of work.
 
     Raises:
-        OptionError: the picture is too large for memory, or the ground is no colour.
+        OptionError: the picture is too large for memory, the ground is no colour, or the labels
+            cannot be read.
     """
     size = settled.size
     width, height = size if isinstance(size, tuple) else (size, size)
@@ -48,6 +58,8 @@ def check_options(picture: PictureOptions, settled: Settled) -> None:
     hold_to_memory(View(0, 0, part, part, min(part, height)), channels)
     if settled.ground and settled.ground != "transparent":
         rgb_of(settled.ground)
+    if picture.labels is not None:
+        read_rows(picture.labels)
 
 
 def draw_graph(
@@ -73,6 +85,8 @@ def draw_graph(
     """
     keep_freed_memory()
     settled = picture.settled(preset)
+    for inset in picture.insets:
+        read_inset(layers_of(opened.program), inset)
     scene, layout = _laid_out(opened, picture, bar)
     words = words_of(scene, _warning(opened.program))
     about = {**scene.provenance, **about, **_facts_of(scene, picture, settled)}
@@ -152,6 +166,7 @@ def _laid_out(opened: Opened, picture: PictureOptions, bar: Progress) -> tuple[S
             max_nodes=picture.max_nodes or DEFAULT_MAX_NODES,
             cache=opened.path if kept else None,
             progress=bar,
+            warned=warn,
         )
     except GraphTooLarge as fault:
         raise with_way_out(fault, opened, bar) from fault

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,16 +66,13 @@ def scene_of_graph(
     for index, family in enumerate(graph.families):
         if not family.count:
             continue
-        origin = family.origins[0] if family.origins else Origin("", "")
-        about = known.get(origin.layer, Layer(origin.layer, "", (), ()))
-        forward = about.layer or about.name
-        info = LayerInfo(forward, about.label or forward, origin.layer_pass, about.sizes)
-        key = (forward, origin.layer_pass)
+        info = _layer_of(family, known)
+        key = (info.name, info.pass_)
         layers.setdefault(key, info)
         place = slice(int(graph.first_vertex[index]), int(graph.first_vertex[index + 1]))
         tile[place] = family.tile.dense().reshape(-1)
         layer[place] = list(layers).index(key)
-        name[place] = names.setdefault(forward, len(names))
+        name[place] = names.setdefault(info.name, len(names))
         codelet[place] = codelets.setdefault(family.codelet.name, len(codelets))
         cycles[place] = vertex_cycles(program, family) * max(1, len(family.origins))
     tile[vertices:] = graph.region_tile[regions]
@@ -111,6 +108,21 @@ def scene_of_graph(
         provenance=provenance(program, graph, int(degree.sum())),
         stands=stands,
     )
+
+
+def layers_of(program: Program) -> list[LayerInfo]:
+    """The passes of layers that its scene will have."""
+    known = {layer.name: layer for layer in program.layers}
+    found = (_layer_of(family, known) for family in program.families() if family.count)
+    return list({(one.name, one.pass_): one for one in found}.values())
+
+
+def _layer_of(family: VertexFamily, known: Mapping[str, Layer]) -> LayerInfo:
+    """The layer pass that a family is drawn as: its first."""
+    origin = family.origins[0] if family.origins else Origin("", "")
+    about = known.get(origin.layer, Layer(origin.layer, "", (), ()))
+    forward = about.layer or about.name
+    return LayerInfo(forward, about.label or forward, origin.layer_pass, about.sizes)
 
 
 def _first_layer(layer: NDArray[np.int32], touches: Touches) -> NDArray[np.int32]:

@@ -98,6 +98,7 @@ def scene_and_layout(
     max_nodes: int = DEFAULT_MAX_NODES,
     cache: Path | None = None,
     progress: Progress | None = None,
+    warned: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scene, Layout]:
     """Make the scene of a program and lay it out, or take the layout that lies beside it.
 
@@ -108,11 +109,11 @@ def scene_and_layout(
         max_nodes: a larger graph is refused, with an estimate, before any work.
         cache: the program's file; large layouts are kept beside it, see `cache_path`.
         progress: told what is done.
+        warned: told that the layout cannot be kept; the picture does not need that.
 
     Raises:
         GraphTooLarge: the graph is larger than allowed.
         OptionError: there is nothing to draw.
-        ContainerError: the layout cannot be written beside the program.
     """
     told = progress or (lambda _stage, _done, _total: None)
     told("scene", 0, 1000)
@@ -144,7 +145,10 @@ def scene_and_layout(
     if path is not None:
         header = {**header_of(layout), "digest": digest}
         arrays = {name: getattr(layout, name) for name in ARRAYS}
-        save_arrays(path, header, {**arrays, "cell": scene.cell})
+        try:
+            save_arrays(path, header, {**arrays, "cell": scene.cell})
+        except ContainerError as error:
+            warned(f"the layout is not kept, {path}: {error.what}")
     return scene, layout
 
 

@@ -46,7 +46,8 @@ def save_png(
     """
     info = PngImagePlugin.PngInfo()
     for key, value in sorted(provenance.items()):
-        info.add_itxt(key, value)
+        # Words of a shell may be no text at all.
+        info.add_itxt(key, value.encode(errors="backslashreplace").decode())
     if image.mode == "RGB" and image.getcolors(256):
         image = _indexed(image)
     more = {"dpi": (dpi, dpi)} if dpi else {}

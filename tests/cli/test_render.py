@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cli_models import Run, save_model
+from cli_models import Run, only, save_model
 from onnx import helper
 from PIL import Image
 
@@ -112,24 +112,108 @@ def test_frames_show_every_superstep(ipuc: Run, net: Path, folder: Path) -> None
     [
         (("--inset", "furst"), "did you mean first"),
         (("--inset", "first@x"), "no magnification"),
+        (("--inset", "first@99999999999999"), "no magnification"),
         (("--ground", "mauve"), "no colour"),
         (("--size", "300", "--paper", "A3"), "--size and --paper contradict"),
         (("--mode", "density", "--colour-by", "layer"), "contradict"),
         (("--no-label", "--labels", "x.json"), "contradict"),
         (("--paper", "A1", "--dpi", "1200"), "dots per inch"),
         (("--labels", "missing.json"), "labels cannot be read"),
+        (("--labels", "."), "labels cannot be read: Is a directory"),
         (("--write-labels", "none/l.json"), "no such folder"),
+        (("--write-labels", "p.png", "-o", "p.png"), "would be one file"),
         (("-o", "none/g.png"), "no such folder"),
         (("--frames", "net.onnx/x"), "folder cannot be made"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(
-    ipuc: Run, net: Path, options: tuple[str, ...], says: str
+    ipuc: Run,
+    net: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    says: str,
 ) -> None:
-    done = ipuc("render", net, "--target", "tiny", *options)
+    with monkeypatch.context() as closed:
+        # All of it is said before minutes of layout.
+        closed.delattr("ipuc.render.drawn.place")
+        done = ipuc("render", net, "--target", "tiny", *options)
     assert done.code == 1, done
     assert says in done.err
     assert "Traceback" not in done.err
+    only(folder, "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[{"cell": 0', "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("{}", "no list"),
+        ('[{"cell": true}]', "names no cell"),
+        ('[{"cell": 0, "nmae": "a"}]', "did you mean name?"),
+        ('[{"cell": 0, "name": 5}]', '"name" is no text'),
+        ('[{"cell": 0}, {"cell": 0}]', "has two rows"),
+    ],
+)
+def test_damaged_labels_are_said(
+    ipuc: Run, net: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    (folder / "l.json").write_text(text, encoding="utf-8")
+    monkeypatch.delattr("ipuc.render.drawn.place")
+    done = ipuc("render", net, "--target", "tiny", "--labels", "l.json", "-o", "g.png")
+    assert done.code == 1, done
+    assert says in done.err
+    only(folder, "net.onnx", "l.json")
+
+
+def test_rows_without_words_are_no_labels(ipuc: Run, net: Path, folder: Path) -> None:
+    row = '[{"cell": 0, "name": "", "passes": "", "sizes": ""}]'
+    (folder / "l.json").write_text(row, encoding="utf-8")
+    words = ("--target", "tiny", "--size", "200", "--labels", "l.json", "--json")
+    assert ipuc("render", net, *words).json()["labels"] == 0
+
+
+@pytest.mark.parametrize("name", ["g.png", "g.svg"])
+def test_a_title_may_hold_anything(ipuc: Run, net: Path, folder: Path, name: str) -> None:
+    title = "two\nlines\tand \x01 \udcff"
+    done = ipuc("render", net, "--target", "tiny", "--size", "200", "--title", title, "-o", name)
+    assert done.code == 0, done.err
+    if name.endswith("svg"):
+        texts = [one.text or "" for one in ET.parse(folder / name).getroot().iter(f"{_SVG}text")]
+        assert any(text.startswith("two lines and ") for text in texts)
+    else:
+        assert "--title" in read_png(folder / name).text["ipuc.command"]
+
+
+@pytest.mark.parametrize("at", ["compose.paint", "pixels._draw_one", "svg.png_bytes"])
+def test_stopped_while_painting_leaves_nothing(
+    ipuc: Run, net: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def stop(*_words: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "g.svg" if at.startswith("svg") else "g.png"
+    (folder / name).write_bytes(b"the picture of before")
+    monkeypatch.setattr(f"ipuc.render.poster.{at}", stop)
+    done = ipuc("render", net, "--target", "tiny", "--size", "200", "-o", name)
+    assert (done.code, done.err.strip()) == (130, "stopped")
+    assert (folder / name).read_bytes() == b"the picture of before"
+    only(folder, "net.onnx", name)
+
+
+def test_a_layout_that_cannot_be_kept_is_drawn(
+    ipuc: Run, net: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ipuc("compile", net, "--target", "tiny").code == 0
+    monkeypatch.setattr("ipuc.render.drawn.KEPT_FROM", 1)
+    # A folder has the name of the file that would be kept.
+    (folder / "net.layout-0.npz").mkdir()
+    for _ in range(2):
+        done = ipuc("render", "net.ipu", "--size", "64", "-o", "g.png")
+        assert done.code == 0, done.err
+        assert "the layout is not kept" in done.err
+    only(folder, "net.onnx", "net.ipu", "net.layout-0.npz", "g.png")
 
 
 def way_out(message: str) -> list[str]:

@@ -72,6 +72,31 @@ def test_a_kept_layout_of_something_else_is_made_anew(
     assert layout.xy.tobytes() == scene_and_layout(program)[1].xy.tobytes()
 
 
+def test_a_damaged_layout_is_made_anew_wherever_it_is_damaged(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes are changed, or the end is missing: the picture never suffers."""
+    monkeypatch.setattr(drawn, "KEPT_FROM", 1)
+    file = tmp_path / "digits.ipu"
+    scene, layout = scene_and_layout(program, cache=file)
+    whole = cache_path(file, 0).read_bytes()
+    digest = drawn._digest(program)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        broken = bytearray(whole)
+        at = int(rng.integers(len(whole)))
+        # Names and headers are few of the bytes, so half of the damage is done to the directory.
+        at = at if rng.random() < 0.5 else len(whole) - 1 - int(rng.integers(800))
+        broken[at : at + int(rng.integers(1, 9))] = rng.bytes(1)
+        if rng.random() < 0.2:
+            del broken[at:]
+        cache_path(file, 0).write_bytes(broken)
+        kept = drawn._kept(cache_path(file, 0), digest, scene.nodes)
+        if kept is not None:
+            assert kept[1].xy.tobytes() == layout.xy.tobytes()
+            np.testing.assert_array_equal(kept[0], scene.cell)
+
+
 def test_a_small_layout_is_not_kept(program: Program, tmp_path: Path) -> None:
     scene_and_layout(program, cache=tmp_path / "digits.ipu")
     assert not list(tmp_path.iterdir())

@@ -33,6 +33,10 @@ class Text:
     bold: bool = False
     anchor: Anchor = "left"
 
+    def __post_init__(self) -> None:
+        """Names come from files of strangers, and titles from shells: no font has a line break."""
+        object.__setattr__(self, "text", one_line(self.text))
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -101,4 +105,9 @@ def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Pixels that a line of text takes across."""
-    return float(font(size, bold).getlength(text))
+    return float(font(size, bold).getlength(one_line(text)))
+
+
+def one_line(text: str) -> str:
+    """Text as it can be drawn: white space becomes a space, what cannot be printed a mark."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)

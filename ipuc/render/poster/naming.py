@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipuc.errors import OptionError
+from ipuc.errors import OptionError, nearest
 from ipuc.files import whole
 from ipuc.render.fields import blocks
 from ipuc.render.place import Layout
@@ -34,6 +34,10 @@ _THIN = 0.25
 
 #: Places in a cell, from the fullest on, where a leader may end.
 _PLACES = 24
+
+#: What a row of a list of labels has, and which of it are words.
+_COLUMNS = ("cell", "name", "passes", "sizes", "layer", "nodes", "alike")
+_WORDS = ("name", "passes", "sizes")
 
 _ORDER = ("forward", "backward", "weight update", "loss")
 
@@ -168,6 +172,37 @@ def write_labels(labels: Sequence[Named], path: Path) -> None:
         stream.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a list of labels that `write_labels` wrote and somebody edited.
+
+    Raises:
+        OptionError: the file is no such list.
+    """
+    try:
+        rows: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unread(path, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _unread(path, "this is no text") from error
+    except (ValueError, RecursionError) as error:
+        raise _unread(path, f"this is no JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise _unread(path, "this is no list")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or type(row.get("cell")) is not int:
+            raise _unread(path, f"row {number} of the labels names no cell")
+        for key, value in row.items():
+            if key not in _COLUMNS:
+                raise _unread(path, f'row {number} has "{key}"', nearest(key, _COLUMNS))
+            if key in _WORDS and not isinstance(value, str):
+                raise _unread(path, f'row {number}: "{key}" is no text')
+    cells = [row["cell"] for row in rows]
+    twice = next((cell for cell in cells if cells.count(cell) > 1), None)
+    if twice is not None:
+        raise _unread(path, f"cell {twice} has two rows")
+    return rows
+
+
 def read_labels(path: Path, known: Sequence[Named]) -> list[Named]:
     """Read labels that `write_labels` wrote and somebody edited.
 
@@ -177,29 +212,21 @@ def read_labels(path: Path, known: Sequence[Named]) -> list[Named]:
     Raises:
         OptionError: the file is no such list, or names a cell that the picture has not.
     """
-    fix = "write a list with --write-labels FILE, and change only its words"
-    try:
-        rows: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OptionError(
-            f"the labels cannot be read: {error}", where=str(path), fix=fix
-        ) from error
     cells = {label.cell: label for label in known}
     made = []
-    for number, row in enumerate(rows if isinstance(rows, list) else [None], 1):
-        cell = row.get("cell") if isinstance(row, dict) else None
-        if not isinstance(row, dict) or not isinstance(cell, int) or cell not in cells:
-            raise OptionError(
-                f"row {number} of the labels names no cell of this picture",
-                where=str(path),
-                fix=fix,
-            )
-        old = cells[cell]
-        name, passes, sizes = (
-            str(row.get(key, getattr(old, key))) for key in ("name", "passes", "sizes")
-        )
-        made.append(replace(old, name=name, passes=passes, sizes=sizes))
+    for number, row in enumerate(read_rows(path), 1):
+        old = cells.get(row["cell"])
+        if old is None:
+            raise _unread(path, f"row {number} of the labels names no cell of this picture")
+        words = {key: row[key] for key in _WORDS if key in row}
+        alike = row.get("alike")
+        made.append(replace(old, alike=alike if type(alike) is int else old.alike, **words))
     return made
+
+
+def _unread(path: Path, why: str, fix: str = "") -> OptionError:
+    advice = "write a list with --write-labels FILE, and change only its words"
+    return OptionError(f"the labels cannot be read: {why}", where=str(path), fix=fix or advice)
 
 
 def _index_of_cells(scene: Scene, cells: Int32s, order: NDArray[np.int64] | None = None) -> Int32s:

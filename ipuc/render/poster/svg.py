@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import Image
 
 from ipuc.render.palettes import hex_of
-from ipuc.render.poster.elements import Bar, Box, Dot, Element, Line, Poster, Raster, Text
+from ipuc.render.poster.elements import Bar, Box, Dot, Element, Line, Poster, Raster, Text, one_line
 
 _ANCHORS = {"left": "start", "middle": "middle", "right": "end"}
 
@@ -32,7 +32,7 @@ def write_svg(poster: Poster, about: Mapping[str, str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="{box}" font-family="{_FAMILY}">',
         "<metadata>",
         *(
-            f"  <entry key={quoteattr(key)}>{escape(value)}</entry>"
+            f"  <entry key={quoteattr(key)}>{escape(one_line(value))}</entry>"
             for key, value in sorted(about.items())
         ),
         "</metadata>",
