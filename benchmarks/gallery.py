@@ -66,7 +66,7 @@ ENTRIES = (
     Entry("alexnet2017-amber", "alexnet2017", _TRAINED, ("--palette", "amber")),
     Entry("resnet34_2017-amber", "resnet34_2017", _TRAINED, ("--palette", "amber")),
     Entry("resnet34", "resnet34", _TRAINED, ("--palette", "coral")),
-    Entry("resnet50_2017", "resnet50_2017", _INFERRED, ("--palette", "cividis")),
+    Entry("resnet50_2017", "resnet50_2017", _INFERRED, ("--palette", "alex")),
 )
 
 
