@@ -36,7 +36,7 @@ PREVIEW_REGIONS = 1_500_000
 
 #: Seconds and bytes per node, and what is needed besides. Source: measured on the graphs of 2017
 #: training, 0.3 to 20 million nodes, on two cores; `benchmarks/render.py` prints its own.
-_SECONDS, _BYTES, _BASE_BYTES = 18e-6, 210, 0.6e9
+_SECONDS, _BYTES, _BASE_BYTES = 10e-6, 240, 0.6e9
 
 #: Changes whenever the same scene is laid out differently.
 _VERSION = 5

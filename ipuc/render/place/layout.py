@@ -41,7 +41,7 @@ _VISIBLE, _PLACES = 0.015, 16
 _SPREAD, _PREVIEW_SPREAD = 0.4, 0.8
 
 #: Of a preview: contraction, and the two coarse phases.
-_PREVIEW = Phase(256, 50, 4, 1), Phase(256, 100, 4, 0.3), Phase(512, 30, 5, 0.3)
+_PREVIEW = Phase(256, 40, 4, 1), Phase(256, 70, 4, 0.3), Phase(512, 24, 5, 0.3)
 
 #: Up to this many edges, crossings are counted.
 TANGLE_EDGES = 1000
