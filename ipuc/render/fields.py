@@ -92,7 +92,7 @@ def expose(
     channels = colouring.channels if colouring else 0
     mean = mean_density(scene, view)
     # A picture finer than its nodes needs a wider blur, or the sea turns into loose grains.
-    sigma = float(np.clip(0.45 / np.sqrt(mean), 0.8, 4))
+    sigma = float(np.clip(0.6 / np.sqrt(mean), 0.8, 4))
     points = np.zeros((1 + channels, *view.shape), np.float32)
     for nodes in blocks(scene.nodes):
         at = view.pixels(layout.xy[nodes])
@@ -168,7 +168,7 @@ def shade(exposure: Exposure, table: Floats, colouring: Colouring | None, rows: 
     edge = np.maximum(exposure.edge[rows], 0)
     # Lone strands, in moats and sea, must show beside nodes: their light is compressed most.
     strands = np.log1p(3 * edge)
-    tone = np.float32(0.52) * np.log2(1 + density) + np.float32(0.09) * strands
+    tone = np.float32(0.60) * np.log2(1 + density) + np.float32(0.09) * strands
     if colouring is None:
         return colour(table, _shoulder(tone))
     presence = (1 - np.exp(-density - np.float32(0.14) * strands)) ** np.float32(1.25)

@@ -373,12 +373,14 @@ class _Maker:
         low = 0 if colouring is None else int(0.18 * (len(table) - 1))
         chosen = to_bytes(table[np.linspace(low, len(table) - 1, _TONES).astype(int)])
         colours = tuple((int(r), int(g), int(b)) for r, g, b in chosen)
-        width = 16 * size
-        self.elements.append(Bar((right - width, base - 0.8 * size), (width, 0.8 * size), colours))
         what = "density of nodes" if colouring is None else f"{colouring.title}, by rank"
         ends = ("sea", "nuclei") if colouring is None else ("few", "many")
         y = base - 1.5 * size
         small = 0.9 * size
+        # The middle one must not meet the longer of the other two.
+        longer = max(text_width(end, small) for end in ends)
+        width = max(16 * size, text_width(what, small) + 2 * longer + 2 * size)
+        self.elements.append(Bar((right - width, base - 0.8 * size), (width, 0.8 * size), colours))
         self.elements.append(Text((right - width, y), ends[0], small, self.ink))
         self.elements.append(Text((right - width / 2, y), what, small, self.ink, False, "middle"))
         self.elements.append(Text((right, y), ends[1], small, self.ink, False, "right"))
