@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipuc.errors import ContainerError
+from ipuc.render.place import stress
 from ipuc.render.place.coarsen import Coarse, coarsen
 from ipuc.render.place.forces import Forces, Parameters, forces_of, parameters_for, springs_of
 from ipuc.render.place.poisson import CENTRE, RADIUS
 from ipuc.render.place.relax import Body, Phase, centroids, into_disc, relax
 from ipuc.render.place.springs import Springs
-from ipuc.render.place.tangle import crossings, edge_length, spectral
+from ipuc.render.place.tangle import spectral
 from ipuc.render.saving import FORMAT, load_arrays, save_arrays
 from ipuc.render.scene import Scene
 
@@ -42,9 +43,6 @@ _SPREAD, _PREVIEW_SPREAD = 0.4, 0.8
 
 #: Of a preview: contraction, and the two coarse phases.
 _PREVIEW = Phase(256, 40, 4, 1), Phase(256, 70, 4, 0.3), Phase(512, 24, 5, 0.3)
-
-#: Up to this many edges, crossings are counted.
-TANGLE_EDGES = 1000
 
 #: Up to this many nodes, cells start unfolded by their Laplacian.
 SPECTRAL_NODES = 1500
@@ -109,15 +107,16 @@ def place(
     forces = forces_of(scene, parameters)
     clusters = coarsen(scene, forces, parameters) if scene.nodes > COARSE_FROM else None
     phases = _schedule(scene.nodes, grid, clusters)
-    trials = _trials(scene.nodes, scene.edges) if clusters is None else 1
     contracting = _CONTRACTING
     if clusters is not None and preview:
         contracting, *phases = _PREVIEW
     early = [contracting] if clusters is not None else []
-    tick = _Ticker(
-        early + phases * trials, scene.nodes, coarse=clusters is not None, progress=progress
-    )
+    tick = _Ticker(early + phases, scene.nodes, coarse=clusters is not None, progress=progress)
     tick.other(4)
+    if scene.nodes <= stress.NODES and scene.edges <= stress.EDGES:
+        drawn = stress.draw_by_stress(scene.nodes, *_edges(scene), rng)
+        tick.finish()
+        return _finish(np.complex64(CENTRE) + RADIUS * drawn, forces, seed, grid, parameters)
 
     if clusters is not None:
         coarse = _body(clusters.group, clusters.charge, forces, (clusters.springs,))
@@ -138,9 +137,11 @@ def place(
     body = _body(forces.group, forces.charge, forces, springs)
     tick.other(3)
     if clusters is None:
-        z = _untangled(scene, body, forces, phases, rng, tick)
-    else:
-        z = _relax_all(z, body, phases, rng, tick)
+        unfolded = None
+        if scene.nodes <= SPECTRAL_NODES:
+            unfolded = spectral(scene.nodes, *_edges(scene), forces.group)
+        z = _start(body, forces, rng, unfolded, noise=0.05)
+    z = _relax_all(z, body, phases, rng, tick)
     tick.finish()
     return _finish(z, forces, seed, grid, parameters)
 
@@ -291,38 +292,10 @@ def _relax_all(
     return z
 
 
-def _untangled(
-    scene: Scene,
-    body: Body,
-    forces: Forces,
-    phases: list[Phase],
-    rng: np.random.Generator,
-    tick: _Ticker,
-) -> Complexes:
-    """Lay out few nodes from several starts and keep the drawing with the fewest crossings."""
-    best: tuple[tuple[int, float], Complexes] | None = None
-    unfolded = None
-    edges = next(scene.edge_blocks(), (np.zeros(0, np.int32), np.zeros(0, np.int32)))
-    if scene.nodes <= SPECTRAL_NODES:
-        unfolded = spectral(scene.nodes, *edges, forces.group)
-    for trial in range(_trials(scene.nodes, scene.edges)):
-        # Later trials are looser copies of the unfolded start.
-        z = _start(body, forces, rng, unfolded, noise=0.05 + 0.05 * trial)
-        z = _relax_all(z, body, phases, rng, tick)
-        ends = (z, *edges)
-        few = scene.edges <= TANGLE_EDGES
-        score = (crossings(*ends) if few else 0, edge_length(*ends))
-        if best is None or score < best[0]:
-            best = score, z
-        if few and not score[0]:
-            break
-    assert best is not None
-    return best[1]
-
-
-def _trials(nodes: int, edges: int) -> int:
-    """Starts worth trying: a tangle of few nodes shows, and another start costs little."""
-    return 16 if nodes <= 300 and edges <= TANGLE_EDGES else 1
+def _edges(scene: Scene) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The edges of a small scene, all in one block."""
+    none = np.zeros(0, np.int32)
+    return next(scene.edge_blocks(), (none, none))
 
 
 def _rescatter(z: Complexes, body: Body, rng: np.random.Generator) -> Complexes:

@@ -21,11 +21,6 @@ def crossings(z: Complexes, left: Int32s, right: Int32s) -> int:
     return int(np.count_nonzero(split & split.T)) // 2
 
 
-def edge_length(z: Complexes, left: Int32s, right: Int32s) -> float:
-    """Total length of the edges."""
-    return float(np.abs(z[left] - z[right]).sum(dtype=np.float64))
-
-
 def _side(
     start: NDArray[np.complex128], end: NDArray[np.complex128], point: NDArray[np.complex128]
 ) -> NDArray[np.float64]:
