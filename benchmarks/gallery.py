@@ -60,7 +60,7 @@ ENTRIES = (
         "astro",
         "astro",
         _TRAINED,
-        ("--palette", "astro", "--ground", "white", "--inset", "fc4", "--inset", "conv2"),
+        ("--palette", "astro", "--ground", "white", "--inset", "fc4@3", "--inset", "conv3@4"),
     ),
     Entry("alexnet2017-labelled", "alexnet2017", _TRAINED, _POSTER),
     Entry("alexnet2017-amber", "alexnet2017", _TRAINED, ("--palette", "amber")),
