@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,13 +67,11 @@ def scene_of_graph(
     for index, family in enumerate(graph.families):
         if not family.count:
             continue
-        info = _layer_of(family, known)
-        key = (info.name, info.pass_)
-        layers.setdefault(key, info)
+        key = _add_layer(layers, family, known)
         place = slice(int(graph.first_vertex[index]), int(graph.first_vertex[index + 1]))
         tile[place] = family.tile.dense().reshape(-1)
         layer[place] = list(layers).index(key)
-        name[place] = names.setdefault(info.name, len(names))
+        name[place] = names.setdefault(key[0], len(names))
         codelet[place] = codelets.setdefault(family.codelet.name, len(codelets))
         cycles[place] = vertex_cycles(program, family) * max(1, len(family.origins))
     tile[vertices:] = graph.region_tile[regions]
@@ -113,16 +112,26 @@ def scene_of_graph(
 def layers_of(program: Program) -> list[LayerInfo]:
     """The passes of layers that its scene will have."""
     known = {layer.name: layer for layer in program.layers}
-    found = (_layer_of(family, known) for family in program.families() if family.count)
-    return list({(one.name, one.pass_): one for one in found}.values())
+    found: dict[tuple[str, str], LayerInfo] = {}
+    for family in program.families():
+        if family.count:
+            _add_layer(found, family, known)
+    return list(found.values())
 
 
-def _layer_of(family: VertexFamily, known: Mapping[str, Layer]) -> LayerInfo:
-    """The layer pass that a family is drawn as: its first."""
-    origin = family.origins[0] if family.origins else Origin("", "")
+def _add_layer(
+    layers: dict[tuple[str, str], LayerInfo], family: VertexFamily, known: Mapping[str, Layer]
+) -> tuple[str, str]:
+    """Add the layer pass that a family is drawn as, its first, unless it is there: its key."""
+    origin, *others = family.origins or (Origin("", ""),)
     about = known.get(origin.layer, Layer(origin.layer, "", (), ()))
     forward = about.layer or about.name
-    return LayerInfo(forward, about.label or forward, origin.layer_pass, about.sizes)
+    key = (forward, origin.layer_pass)
+    info = layers.get(key, LayerInfo(forward, about.label or forward, key[1], about.sizes))
+    passes = [*info.shared.split(", "), *(other.layer_pass for other in others)]
+    shared = dict.fromkeys(one for one in passes if one and one != info.pass_)
+    layers[key] = replace(info, shared=", ".join(shared))
+    return key
 
 
 def _first_layer(layer: NDArray[np.int32], touches: Touches) -> NDArray[np.int32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,14 @@ class LayerInfo:
         title: its name for people: "Conv 2 - 5x5".
         pass_: "forward", "backward", "weight update" or "loss".
         sizes: what goes in and out: "[64 in, 192 out]"; empty if there is nothing to say.
+        shared: other passes that the same functions are called for, ", " between them.
     """
 
     name: str
     title: str
     pass_: str
     sizes: str = ""
+    shared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def save_scene(scene: Scene, path: Path) -> None:
     """Write a scene as `.npz` without pickle, whole or not at all."""
     header = {
         "format": FORMAT,
-        "layers": [[layer.name, layer.title, layer.pass_, layer.sizes] for layer in scene.layers],
+        "layers": [list(astuple(layer)) for layer in scene.layers],
         "codelets": list(scene.codelets),
         "title": scene.title,
         "provenance": scene.provenance,

@@ -60,6 +60,21 @@ def test_cells_are_named_after_their_layer(drawn: Drawn) -> None:
         assert (label.passes, label.sizes) == ("Forward", f"[{layer} in, 8 out]")
 
 
+def test_shared_passes_are_named_and_backward_passes_turn_the_sizes(drawn: Drawn) -> None:
+    """As in the picture of 2017: "Conv 5 Forward / Backward", "Conv 2 Backward [192 in, ...]"."""
+    scene, layout = drawn
+    named = name_cells(scene, layout)
+    infos = list(scene.layers)
+    infos[0] = dataclasses.replace(infos[0], shared="backward")
+    infos[1] = dataclasses.replace(infos[1], pass_="backward")
+    found = {
+        one.cell: one for one in name_cells(dataclasses.replace(scene, layers=tuple(infos)), layout)
+    }
+    both, turned = (next(o for o in named if o.name.startswith(f"Conv {at} ")) for at in (0, 1))
+    assert (found[both.cell].passes, found[both.cell].sizes) == ("Forward / Backward", both.sizes)
+    assert (found[turned.cell].passes, found[turned.cell].sizes) == ("Backward", "[8 in, 1 out]")
+
+
 def test_one_label_stands_for_cells_with_the_same_words(drawn: Drawn) -> None:
     named = name_cells(*drawn)
     twins = [named[0], dataclasses.replace(named[1], name=named[0].name, sizes=named[0].sizes)]

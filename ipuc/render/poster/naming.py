@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -80,6 +81,10 @@ class CellMap:
     places: tuple[Floats, ...]
 
 
+#: Channels in and out: a backward pass has them the other way round.
+_TURNED = re.compile(r"^\[(\d+) in, (\d+) out\]$")
+
+
 def name_cells(scene: Scene, layout: Layout) -> list[Named]:
     """Name every bound cell after the layer with most of its nodes, the largest cell first."""
     layers = scene.layers
@@ -107,7 +112,9 @@ def name_cells(scene: Scene, layout: Layout) -> list[Named]:
         own = np.flatnonzero((title_of == winner) & (row > 0))
         # Passes share regions, so it is the vertices that tell which passes work here.
         least = _NAMED * int(busy[own].sum())
-        passes = [layers[at].pass_ for at in own.tolist() if busy[at] >= least]
+        working_here = [layers[number] for number in own.tolist() if busy[number] >= least]
+        passes = [one.pass_ for one in working_here]
+        passes += [one for layer in working_here for one in layer.shared.split(", ") if one]
         passes = sorted(
             dict.fromkeys(passes), key=lambda one: _ORDER.index(one) if one in _ORDER else 9
         )
@@ -117,6 +124,8 @@ def name_cells(scene: Scene, layout: Layout) -> list[Named]:
             words = words.replace("Weight Update", "Update")
         name = first.title.replace(" - ", " – ")  # noqa: RUF001 - an en dash is meant
         sizes = "" if first.sizes == "[]" else first.sizes
+        if passes == ["backward"]:
+            sizes = _TURNED.sub(r"[\2 in, \1 out]", sizes)
         made.append(Named(cell, name, words, sizes, first.name, int(row.sum())))
     return sorted(made, key=lambda one: (-one.nodes, one.cell))
 
