@@ -65,6 +65,12 @@ ENTRIES = (
     Entry("alexnet2017-labelled", "alexnet2017", _TRAINED, _POSTER),
     Entry("alexnet2017-amber", "alexnet2017", _TRAINED, ("--palette", "amber")),
     Entry("resnet34_2017-amber", "resnet34_2017", _TRAINED, ("--palette", "amber")),
+    Entry(
+        "resnet34_2017-coral",
+        "resnet34_2017",
+        _TRAINED,
+        ("--palette", "coral", "--colour-by", "exchange", "--seed", "1"),
+    ),
     Entry("resnet34", "resnet34", _TRAINED, ("--palette", "coral", "--colour-by", "exchange")),
     Entry("resnet50_2017", "resnet50_2017", _INFERRED, ("--palette", "alex")),
 )
