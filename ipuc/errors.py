@@ -83,7 +83,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     Returns:
         "Did you mean a, b?", or a list of what exists if nothing is close.
     """
-    words = sorted(known)
+    words = sorted(set(known))
     close = difflib.get_close_matches(name, words, n=count, cutoff=0.5)
     if close:
         return f"did you mean {', '.join(close)}?"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ipuc.errors import OptionError
+from ipuc.errors import OptionError, nearest
 from ipuc.render.colouring import colouring_of
 from ipuc.render.place import DISC, Layout, place
 from ipuc.render.poster.compose import Composed, Look, compose, dithered
@@ -311,3 +311,8 @@ def test_the_smallest_scenes_make_posters(make_scene: Maker, groups: int) -> Non
     layout = place(scene)
     made = poster_of((scene, layout), labels=name_cells(scene, layout), ground="white")
     assert draw(made.poster).size[0] == 500
+
+
+def test_a_name_is_offered_once() -> None:
+    """A layer has an entry for each of its passes."""
+    assert nearest("fc9", ["fc8", "conv1", "fc8", "fc8"]) == "did you mean fc8?"
