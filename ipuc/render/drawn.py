@@ -39,7 +39,7 @@ PREVIEW_REGIONS = 1_500_000
 _SECONDS, _BYTES, _BASE_BYTES = 10e-6, 240, 0.6e9
 
 #: Changes whenever the same scene is laid out differently.
-_VERSION = 5
+_VERSION = 6
 
 
 class GraphTooLarge(OptionError):
