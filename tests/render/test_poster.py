@@ -37,8 +37,7 @@ def drawn_fixture(make_scene: Maker) -> Drawn:
         dataclasses.replace(one, title=f"Conv {at} - 3x3", sizes=f"[{at} in, 8 out]")
         for at, one in enumerate(scene.layers)
     )
-    even = np.ones(scene.nodes, np.float32)
-    scene = dataclasses.replace(scene, layers=infos, activity=even)
+    scene = dataclasses.replace(scene, layers=infos)
     return scene, place(scene, grid=128)
 
 
@@ -142,7 +141,7 @@ def test_labels_never_overlap_and_leaders_never_cross(seed: int, count: int) -> 
     sound(placed, requests, 1.5)
     # Thirty find room; now and then a leader finds no way that crosses no other: three of 27 cells
     # that lie at random is the worst that was seen.
-    assert len(placed) >= 0.85 * min(count, 30) - 1
+    assert len(placed) >= max(0.85 * min(count, 30) - 1, 0.7 * min(count, 12))
 
 
 def test_the_disc_is_as_large_as_in_the_published_picture(make_scene: Maker) -> None:
