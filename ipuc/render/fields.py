@@ -132,8 +132,8 @@ def expose(
         wide = float(np.clip(_TISSUE / np.sqrt(mean), sigma, max(view.scale / 250, sigma)))
         for plane in (hue[0], weight):
             plane[:] = np.maximum(raster.blur(plane, wide), 0)
-    if channels == 1 and curve is None:
-        curve = _spread(hue[0], weight, points[0])
+        if curve is None:
+            curve = _spread(hue[0], weight, points[0])
     return Exposure(points[0], lines[0], hue, weight, curve, drawn)
 
 

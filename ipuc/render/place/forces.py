@@ -137,13 +137,13 @@ def forces_of(scene: Scene, parameters: Parameters) -> Forces:
     mean: Floats = (share * nodes / np.maximum(whole, 1)).astype(np.float32)
 
     degree = scene.touches.region_degree()
-    charge = _charges(scene, group, degree <= 1, share * nodes, p)
+    is_leaf = degree <= 1
+    charge = _charges(scene, group, is_leaf, share * nodes, p)
     of_region = group[vertices:]
     softness: Floats = mean * _softness(whole, _sums(degree * stands, of_region, bound + 1))
     spring = softness[of_region]
     spring *= _data_factor(scene, of_region, p)
     spring *= np.float32(p.spring)
-    is_leaf = degree <= 1
     spring[is_leaf] = np.float32(p.leaf_spring) * charge[vertices:][is_leaf]
     traffic = _sums(degree * _bytes(scene) * stands, of_region, bound + 1)
     light = _light(scene, group, mean, p.light_work)

@@ -15,7 +15,6 @@ from ipuc.render.scene import LayerInfo, Scene
 #: An inset shows this many times its cell's root mean square radius across.
 _WINDOW = 1.1
 
-
 #: The most that a part is magnified: more would show parts of one node.
 _MOST_TIMES = 1000
 
